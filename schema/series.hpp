@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "schema/time.hpp"
+
+namespace muster {
+
+// Sorted by name, each name once, no empty names or values.
+struct Label {
+  std::string name;
+  std::string value;
+  friend bool operator==(const Label&, const Label&) = default;
+};
+using Labels = std::vector<Label>;
+
+enum class SeriesId : std::int64_t {};  // 63-bit hash of (model, metric)
+enum class SetId : std::int64_t {};     // 63-bit hash of a SeriesSet
+
+// What the numbers of a series are. A counter is turned into a rate before it is judged; a bucket of a
+// histogram is stored and not judged by itself.
+enum class Kind : std::uint8_t { gauge, counter, bucket };
+
+// What a sender says about a model beside its numbers. It changes over a model's life (a deploy changes
+// `version`), so it belongs to the rows, not to the identity of a series. Empty means "not said".
+struct ModelAttributes {
+  std::string version;
+  std::string region;
+  std::string family;
+  std::string team;
+  friend bool operator==(const ModelAttributes&, const ModelAttributes&) = default;
+};
+
+// (model, metric) identifies one series. `metric` carries whatever labels are left when the model and its
+// attributes are taken out, as name{k="v",…}, so that no two label sets fall together.
+struct SeriesIdentity {
+  std::string model;
+  std::string metric;
+  Kind kind = Kind::gauge;
+  ModelAttributes attributes;
+};
+
+// XXH3 of "model 0xFF metric" without its top bit. Stored for ever: never change it.
+SeriesId series_id(std::string_view model, std::string_view metric);
+
+struct Series {
+  SeriesId id{};
+  std::string metric;
+  Kind kind = Kind::gauge;
+};
+
+// Series of one model that arrive together; immutable. A row of the log names a set, and its values stand
+// in the set's order. A model that changes its version, or grows a series, gets a new set.
+struct SeriesSet {
+  static constexpr std::size_t slots_max = 192;  // keeps a row inside one heap page
+
+  SetId id{};
+  std::string model;
+  ModelAttributes attributes;
+  std::vector<Series> series;  // 1 to slots_max, slot order
+};
+
+// XXH3 of the model, its attributes and the ids in slot order, without the top bit. Never change it.
+SetId set_id(const SeriesSet& set);
+
+using SeriesSetPtr = std::shared_ptr<const SeriesSet>;
+
+// "The model reported and this metric could not be computed": evidence of its own, and not the same as no
+// sample. It travels as this one quiet NaN, compared by bits; NaNs that senders send keep their own bits.
+inline constexpr std::uint64_t null_bits = 0x7ff8'0000'006e'756cULL;
+// Prometheus's stale marker: the series has ended. Compare bits, never isnan.
+inline constexpr std::uint64_t stale_bits = 0x7ff0'0000'0000'0002ULL;
+
+double null_value();
+bool is_null(double value);
+bool is_stale(double value);
+
+}  // namespace muster
