@@ -1,15 +1,24 @@
 #pragma once
 
-#include <CLI/App.hpp>
+#include <array>
 #include <functional>
+
+namespace CLI {
+class App;
+}
 
 namespace muster::app {
 
-// Each command declares its flags on its own subcommand and leaves in `run` what to do once they are read.
-// The result is the exit code: 0 done, 1 failed, 2 asked wrongly.
+// Each command declares its flags on a subcommand of its own and leaves in `run` what to do once they are
+// read. The result is the exit code: 0 done, 1 failed, 2 asked wrongly.
 using Run = std::function<int()>;
+using AddCommand = void (*)(CLI::App& app, Run& run);
 
-void add_replay(CLI::App& app, Run& run);
-void add_serve(CLI::App& app, Run& run);
+void add_version(CLI::App& app, Run& run);
+
+// In the order `muster --help` lists them. A new command is a file and a line here.
+inline constexpr std::array commands{
+    AddCommand{add_version},
+};
 
 }  // namespace muster::app
