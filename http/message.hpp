@@ -38,8 +38,8 @@ struct Response {
   std::string body;
   Headers headers;
 
-  // When set, the answer is a stream without a length (server-sent events): `body` first, then each text
-  // that this gives, until it gives nothing. It is destroyed when the reader goes away.
+  // When set, the answer is a stream without a length (server-sent events): `body` first, then each
+  // text that this gives, until it gives nothing. It is destroyed when the reader goes away.
   std::function<boost::asio::awaitable<std::optional<std::string>>()> stream;
 };
 
@@ -49,7 +49,7 @@ using Handler = std::function<boost::asio::awaitable<Response>(Request)>;
 // {"error":{"code","where","what","fix"}}; `code` is a word for machines, `fix` may be empty.
 Response error(int status, std::string_view code, const Error& fault, std::string_view fix = {});
 Response json(std::string body, int status = 200);
-Response no_content();                           // 204
+Response no_content();                                              // 204
 Response try_later(int status, int seconds, std::string_view why);  // 429 or 503 with Retry-After
 
 }  // namespace muster::http
