@@ -1,6 +1,8 @@
 #include "schema/store/connection.hpp"
 
 #include <cstdlib>
+#include <map>
+#include <new>
 
 namespace muster::store {
 namespace {
@@ -55,9 +57,9 @@ void fail(std::string_view sqlstate, const std::string& what) {
   throw Rejected(std::string(sqlstate), what + " (" + std::string(sqlstate) + ")");
 }
 
-ConnectWords::ConnectWords(const std::string& dsn, const ConnectOptions& options) {
+std::string conninfo(const std::string& dsn, const ConnectOptions& options) {
   const auto millis = [](std::chrono::milliseconds d) { return std::to_string(d.count()); };
-  words = {
+  std::map<std::string, std::string> words{
       {"application_name", options.application_name},
       {"client_encoding", "UTF8"},
       {"connect_timeout", std::to_string(options.connect_timeout.count())},
@@ -69,8 +71,32 @@ ConnectWords::ConnectWords(const std::string& dsn, const ConnectOptions& options
       {"options", "-c statement_timeout=" + millis(options.statement_timeout) +
                       " -c idle_in_transaction_session_timeout=" +
                       millis(options.idle_in_transaction_timeout)},
-      {"dbname", dsn},
   };
+
+  char* complaint = nullptr;
+  const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> read(
+      PQconninfoParse(dsn.c_str(), &complaint), PQconninfoFree);
+  if (!read) {
+    PQfreemem(complaint);  // it quotes the dsn, and with it perhaps a password
+    throw std::invalid_argument(
+        "the dsn cannot be read; it looks like postgresql://user@host:5432/muster or "
+        "\"host=... port=5432 user=... dbname=muster\"");
+  }
+  for (const PQconninfoOption* o = read.get(); o->keyword; ++o) {
+    if (o->val) words[o->keyword] = o->val;
+  }
+
+  std::string line;
+  for (const auto& [word, value] : words) {
+    line += line.empty() ? "" : " ";
+    line += word + "='";
+    for (const char c : value) {
+      if (c == '\'' || c == '\\') line += '\\';
+      line += c;
+    }
+    line += '\'';
+  }
+  return line;
 }
 
 Params& Params::int2(std::int16_t value) {
@@ -174,15 +200,7 @@ std::uint64_t Rows::affected() const {
 }
 
 Connection::Connection(const std::string& dsn, const ConnectOptions& options) {
-  const ConnectWords with(dsn, options);
-  std::vector<const char*> keys, values;
-  for (const auto& [key, value] : with.words) {
-    keys.push_back(key.c_str());
-    values.push_back(value.c_str());
-  }
-  keys.push_back(nullptr);
-  values.push_back(nullptr);
-  connection_.reset(PQconnectdbParams(keys.data(), values.data(), 1));
+  connection_.reset(PQconnectdb(conninfo(dsn, options).c_str()));
   if (!connection_) throw std::bad_alloc();
   if (PQstatus(connection_.get()) != CONNECTION_OK) {
     throw Unavailable("cannot connect: " + trimmed(PQerrorMessage(connection_.get())));

@@ -12,7 +12,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "schema/time.hpp"
@@ -55,12 +54,9 @@ struct ConnectOptions {
   std::chrono::seconds connect_timeout{5};
 };
 
-// The dsn with the options of `options` put before it, so that what the dsn says wins. Keywords and
-// values as PQconnectdbParams takes them.
-struct ConnectWords {
-  ConnectWords(const std::string& dsn, const ConnectOptions& options);
-  std::vector<std::pair<std::string, std::string>> words;  // the last one is ("dbname", dsn)
-};
+// The dsn, as keywords or as a URI, with the words of `options` where it has none of its own.
+// Throws std::invalid_argument on a dsn that cannot be read; no password is in the message.
+std::string conninfo(const std::string& dsn, const ConnectOptions& options);
 
 // PostgreSQL counts microseconds from 2000-01-01.
 inline constexpr std::int64_t pg_epoch_us = 946'684'800'000'000;
