@@ -31,7 +31,8 @@ class TempFolder {
     const std::string script =
         "trap '' INT TERM HUP; cat >/dev/null; d='" + made +
         "'; [ -d \"$d\" ] || exit 0; find \"$d\" -name postmaster.pid | while read -r f; do"
-        " p=$(head -n 1 \"$f\"); [ \"$(cat /proc/$p/comm)\" = postgres ] && kill -QUIT \"$p\"; done;"
+        " p=$(head -n 1 \"$f\"); [ \"$(cat /proc/$p/comm)\" = postgres ] && kill -QUIT \"$p\"; "
+        "done;"
         " for i in 1 2 3 4 5 6 7 8 9; do rm -rf \"$d\" && exit 0; sleep 1; done";
     if (::fork() == 0) {
       ::setsid();
@@ -65,7 +66,8 @@ inline store::EmbeddedPostgres::Settings small_cluster(const std::filesystem::pa
   settings.folder = folder;
   settings.initialise_without_sync = true;
   settings.shared_buffers_mb = 64;
-  settings.more = {{"max_prepared_transactions", "10"}};  // a prepared batch is one that cannot be seen yet
+  settings.more = {
+      {"max_prepared_transactions", "10"}};  // a prepared batch is one that cannot be seen yet
   return settings;
 }
 
