@@ -1,0 +1,288 @@
+#include "collector/decode/remote_write.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include <snappy.h>
+#include <protozero/pbf_reader.hpp>
+
+#include "base/hash.hpp"
+#include "collector/decode/text.hpp"
+#include "schema/mapping.hpp"
+
+namespace muster::decode {
+namespace {
+
+using protozero::pbf_reader;
+using protozero::pbf_wire_type;
+
+// Other forms of a label set hash with other seeds, so that no two forms share an alias.
+constexpr std::uint64_t alias_seed = 1;
+
+// One byte of tag and at most two of length before each of name, value and label.
+constexpr std::size_t label_fields_bytes_max = labels_max * (name_bytes_max + value_bytes_max + 9);
+
+constexpr auto length_delimited(std::uint32_t field) {
+  return protozero::tag_and_type(field, pbf_wire_type::length_delimited);
+}
+
+// `spare` is room behind the request for label fields that do not stand together and have to be
+// copied. Gives nothing when there is none and it is needed.
+class Scan {
+ public:
+  Scan(Decoded& out, const Limits& limits, std::span<char> spare)
+      : out_(out), limits_(limits), spare_(spare) {}
+
+  enum class End { done, wants_spare, too_many_series, too_many_samples };
+
+  End request(std::string_view bytes) {
+    pbf_reader message(bytes.data(), bytes.size());
+    while (message.next()) {
+      switch (message.tag_and_type()) {
+        case length_delimited(1): {
+          const auto view = message.get_view();
+          const End end = series({view.data(), view.size()});
+          if (end != End::done) return end;
+          ++index_;
+          break;
+        }
+        case length_delimited(3):
+          ++out_.skipped.metadata;
+          message.skip();
+          break;
+        default:
+          message.skip();
+      }
+    }
+    return End::done;
+  }
+
+ private:
+  End series(std::string_view bytes) {
+    std::vector<Point>& points = out_.batch.points;
+    const auto first = static_cast<std::uint32_t>(points.size());
+    std::string_view labels;
+    std::size_t label_count = 0;
+
+    pbf_reader message(bytes.data(), bytes.size());
+    while (true) {
+      const char* field = message.data().data();
+      if (!message.next()) break;
+      switch (message.tag_and_type()) {
+        case length_delimited(1): {
+          message.skip();
+          ++label_count;
+          const std::string_view view(field, message.data().data() - field);
+          if (labels.empty()) {
+            labels = view;
+          } else if (labels.data() + labels.size() == view.data()) {
+            labels = {labels.data(), labels.size() + view.size()};
+          } else if (!append_apart(labels, view)) {
+            return End::wants_spare;
+          }
+          break;
+        }
+        case length_delimited(2): {
+          const auto view = message.get_view();
+          sample({view.data(), view.size()});
+          break;
+        }
+        case length_delimited(3):
+          ++out_.skipped.exemplars;
+          message.skip();
+          break;
+        case length_delimited(4):
+          ++out_.skipped.histograms;
+          message.skip();
+          break;
+        default:
+          message.skip();
+      }
+    }
+
+    const auto count = static_cast<std::uint32_t>(points.size() - first);
+    if (count == 0) return End::done;
+    if (points.size() > limits_.samples_max) return End::too_many_samples;
+    if (label_count > labels_max || labels.size() > label_fields_bytes_max) {
+      out_.reject(index_, "labels: " + std::to_string(label_count) + " in " +
+                              std::to_string(labels.size()) + " bytes; at most " +
+                              std::to_string(labels_max) + " of " + std::to_string(name_bytes_max) +
+                              " and " + std::to_string(value_bytes_max) + " bytes are taken");
+      points.resize(first);
+      return End::done;
+    }
+    if (out_.batch.series.size() == limits_.series_max) return End::too_many_series;
+    out_.batch.series.push_back({labels, hash64(labels, alias_seed), first, count, index_});
+    return End::done;
+  }
+
+  void sample(std::string_view bytes) {
+    double value = 0;
+    std::int64_t millis = 0;
+    pbf_reader message(bytes.data(), bytes.size());
+    while (message.next()) {
+      switch (message.tag_and_type()) {
+        case protozero::tag_and_type(1, pbf_wire_type::fixed64):
+          value = message.get_double();
+          break;
+        case protozero::tag_and_type(2, pbf_wire_type::varint):
+          millis = message.get_int64();
+          break;
+        default:
+          message.skip();
+      }
+    }
+    if (millis > millis_max || millis < -millis_max) {
+      out_.reject(index_, "timestamp " + std::to_string(millis) +
+                              " is not milliseconds since 1970-01-01 UTC");
+      return;
+    }
+    out_.batch.points.push_back({from_millis(millis), value});
+  }
+
+  // Label fields with another field between them: brought together in the spare room.
+  bool append_apart(std::string_view& labels, std::string_view view) {
+    char* const end = spare_.data() + used_;
+    const bool copied = used_ > 0 && labels.data() + labels.size() == end;
+    const std::size_t wanted = view.size() + (copied ? 0 : labels.size());
+    if (wanted > spare_.size() - used_) return false;
+    if (copied) {
+      std::memcpy(end, view.data(), view.size());
+      labels = {labels.data(), labels.size() + view.size()};
+    } else {
+      std::memcpy(end, labels.data(), labels.size());
+      std::memcpy(end + labels.size(), view.data(), view.size());
+      labels = {end, wanted};
+    }
+    used_ += wanted;
+    return true;
+  }
+
+  Decoded& out_;
+  const Limits& limits_;
+  std::span<char> spare_;
+  std::size_t used_ = 0;
+  std::uint32_t index_ = 0;
+};
+
+std::string shown(std::span<const LabelView> labels) {
+  std::string text;
+  append_labels(text, labels);
+  return printable(text);
+}
+
+}  // namespace
+
+Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
+  std::size_t size = 0;
+  if (body.empty() || !snappy::GetUncompressedLength(body.data(), body.size(), &size))
+    return Error{"body",
+                 "not a snappy block; remote write wants the block format, not the framed one"};
+  if (size > limits.decoded_bytes_max)
+    return Error{"body", "claims " + std::to_string(size) + " bytes decompressed, at most " +
+                             std::to_string(limits.decoded_bytes_max) +
+                             " are taken; lower max_samples_per_send"};
+  // Three bytes of a snappy block give 64 at most, so a claim beyond that is false: nothing is
+  // allocated.
+  if (size / 22 > body.size()) return Error{"body", "snappy: its claimed size cannot be true"};
+
+  Decoded out;
+  out.batch.bytes.resize(size);
+  if (!snappy::RawUncompress(body.data(), body.size(), out.batch.bytes.data()))
+    return Error{"body", "snappy: the block is damaged or cut short"};
+
+  std::size_t spare = 0;
+  while (true) {
+    Decoded attempt;
+    attempt.batch.bytes = std::move(out.batch.bytes);
+    attempt.batch.identify = remote_write_identity;
+    // A usual sample takes 60 to 150 bytes of the request with its labels.
+    attempt.batch.series.reserve(size / 128 + 1);
+    attempt.batch.points.reserve(size / 128 + 1);
+    Scan scan(attempt, limits, std::span(attempt.batch.bytes).subspan(size, spare));
+    Scan::End end{};
+    try {
+      end = scan.request({attempt.batch.bytes.data(), size});
+    } catch (const protozero::exception& fault) {
+      return Error{"body", std::string("not a protobuf WriteRequest: ") + fault.what()};
+    }
+    switch (end) {
+      case Scan::End::done:
+        return attempt;
+      case Scan::End::too_many_series:
+        return Error{"body",
+                     "more than " + std::to_string(limits.series_max) + " series in a request"};
+      case Scan::End::too_many_samples:
+        return Error{"body",
+                     "more than " + std::to_string(limits.samples_max) + " samples in a request"};
+      case Scan::End::wants_spare:
+        break;
+    }
+    // Rare, so paid for only then: all label fields together fit into as much room again.
+    spare = size;
+    out.batch.bytes = std::move(attempt.batch.bytes);
+    out.batch.bytes.resize(size + spare);
+  }
+}
+
+Result<SeriesIdentity> remote_write_identity(std::string_view fields) {
+  std::array<LabelView, labels_max> storage;
+  std::size_t count = 0;
+  try {
+    pbf_reader message(fields.data(), fields.size());
+    while (message.next(1, pbf_wire_type::length_delimited)) {
+      if (count == labels_max) return Error{"labels", "more than " + std::to_string(labels_max)};
+      pbf_reader label = message.get_message();
+      LabelView& view = storage[count++];
+      while (label.next()) {
+        switch (label.tag_and_type()) {
+          case length_delimited(1): {
+            const auto text = label.get_view();
+            view.name = {text.data(), text.size()};
+            break;
+          }
+          case length_delimited(2): {
+            const auto text = label.get_view();
+            view.value = {text.data(), text.size()};
+            break;
+          }
+          default:
+            label.skip();
+        }
+      }
+    }
+  } catch (const protozero::exception& fault) {
+    return Error{"labels", std::string("not protobuf labels: ") + fault.what()};
+  }
+
+  const std::span<LabelView> labels(storage.data(), count);
+  if (labels.empty()) return Error{"labels", "a series without labels"};
+  std::sort(labels.begin(), labels.end(),
+            [](const LabelView& a, const LabelView& b) { return a.name < b.name; });
+  for (std::size_t i = 0; i < count; ++i) {
+    const LabelView& label = labels[i];
+    if (label.name.empty()) return Error{"labels " + shown(labels), "an empty label name"};
+    if (label.value.empty())
+      return Error{"labels " + shown(labels), "label \"" + printable(label.name) + "\" is empty"};
+    if (label.name.size() > name_bytes_max || label.value.size() > value_bytes_max)
+      return Error{"labels " + shown(labels),
+                   "label " + printable(label.name, 64) + " is longer than " +
+                       std::to_string(name_bytes_max) + " (name) or " +
+                       std::to_string(value_bytes_max) + " (value) bytes"};
+    if (!is_storable(label.name) || !is_storable(label.value))
+      return Error{"labels " + shown(labels),
+                   "label " + printable(label.name, 64) + " is not UTF-8 text without NUL"};
+    if (i > 0 && labels[i - 1].name == label.name)
+      return Error{"labels " + shown(labels),
+                   "label \"" + printable(label.name) + "\" is repeated"};
+  }
+  SeriesIdentity identity = muster::identify(labels);
+  if (identity.metric.size() > metric_bytes_max)
+    return Error{"labels " + shown(labels), "the labels beside the model take more than " +
+                                                std::to_string(metric_bytes_max) + " bytes"};
+  return identity;
+}
+
+}  // namespace muster::decode

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "schema/series.hpp"
+
+namespace muster {
+
+struct LabelView {
+  std::string_view name;
+  std::string_view value;
+};
+
+// Whose a label set is, for senders that know nothing of muster (Prometheus and the like):
+//
+//   rule 1  model   the first of `model`, `model_name`, `model_id`, `deployment`
+//   rule 2          else job/instance, or the one of the two that is there
+//   rule 3          else "unknown"
+//   rule 4  version from `version`, else `model_version`; `region`, `family`, `team` by their own
+//   names rule 5  metric  `__name__` and whatever labels are left, as name{k="v",…} rule 6  kind of
+//   names that end in _total, _count or _sum a counter, in _bucket a bucket, else a gauge
+//
+// A label is used once: what a rule takes does not stand in the metric.
+//
+// labels  sorted by name, each name once, no empty names or values
+SeriesIdentity identify(std::span<const LabelView> labels);
+
+// Which rules gave the model and the kind, in words for a person: `model from label "job" (rule 2);
+// …`.
+std::string explain_identity(std::span<const LabelView> labels);
+
+// {k="v",…} with quotes, backslashes and line ends escaped; nothing for no labels.
+void append_labels(std::string& out, std::span<const LabelView> labels);
+
+Kind kind_of(std::string_view metric_name);
+
+}  // namespace muster
