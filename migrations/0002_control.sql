@@ -168,3 +168,6 @@ CREATE TABLE silence (
   CONSTRAINT silence_pk PRIMARY KEY (silence_id),
   CONSTRAINT silence_times CHECK (starts_at <= ends_at)
 );
+
+-- Where a row grows beyond 2 kB: a third of the CPU of the default.
+ALTER TABLE sample_log ALTER COLUMN vals SET COMPRESSION lz4;
