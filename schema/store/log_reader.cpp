@@ -129,6 +129,7 @@ struct LogReader::State {
   void find_streams(int shard);
   std::string read_rows(const Stream& stream, Reading& reading);
   void add_sets(int shard, std::vector<LogBatch>& batches);
+  void step_over_void(Reading& reading);
   std::optional<LogBatch> next();
 };
 
@@ -279,6 +280,18 @@ void LogReader::State::add_sets(int shard, std::vector<LogBatch>& batches) {
   for (const std::int64_t id : wanted) handed_sets.insert(id);
 }
 
+// Void and dropped heads have nothing to hand out, and when they were written says nothing.
+void LogReader::State::step_over_void(Reading& reading) {
+  while (!reading.heads.empty()) {
+    const Head& head = reading.heads.front();
+    const bool is_void = head.rows == 0 && head.batch == reading.handed + 1;
+    if (!is_void && head.rows != dropped) return;
+    reading.handed = head.batch;
+    reading.heads.pop_front();
+    if (reading.heads.empty()) stale = true;
+  }
+}
+
 std::optional<LogBatch> LogReader::State::next() {
   gap.reset();
   bool fresh = false;
@@ -292,6 +305,7 @@ std::optional<LogBatch> LogReader::State::next() {
     Reading* first = nullptr;
     Stream stream;
     for (auto& [key, reading] : streams) {
+      step_over_void(reading);
       if (reading.heads.empty()) continue;
       if (!first || reading.heads.front().written < first->heads.front().written) {
         first = &reading;
@@ -310,33 +324,29 @@ std::optional<LogBatch> LogReader::State::next() {
       stale = true;
     };
     const Head head = first->heads.front();
-    const bool follows = head.batch == first->handed + 1;
-    if (!follows && head.rows != dropped) {
+    if (head.batch != first->handed + 1) {
       gap = LogPosition{stream.first, stream.second, first->handed + 1};
       read_again();
       if (fresh) return std::nullopt;
       continue;
     }
 
-    std::optional<LogBatch> batch;
-    if (head.rows > 0) {
-      if (first->batches.empty()) {
-        const std::string wrong = read_rows(stream, *first);
-        if (!wrong.empty()) {
-          // Retention may have dropped the rows since the head was read; then the head says so now.
-          read_again();
-          if (fresh) throw Rejected("22000", wrong);
-          continue;
-        }
+    if (first->batches.empty()) {
+      const std::string wrong = read_rows(stream, *first);
+      if (!wrong.empty()) {
+        // Retention may have dropped the rows since the head was read; then the head says so now.
+        read_again();
+        if (fresh) throw Rejected("22000", wrong);
+        continue;
       }
-      batch = std::move(first->batches.front());
-      first->batches.pop_front();
     }
+    LogBatch batch = std::move(first->batches.front());
+    first->batches.pop_front();
     gap.reset();
     first->handed = head.batch;
     first->heads.pop_front();
     if (first->heads.empty()) stale = true;
-    if (batch) return batch;
+    return batch;
   }
 }
 

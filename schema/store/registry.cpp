@@ -9,8 +9,8 @@
 namespace muster::store {
 namespace {
 
-constexpr std::size_t block = 64;             // series whose memory is asked for ahead of its use
-constexpr std::size_t variants_max = 4096;    // attributes of one model's chunk since the start
+constexpr std::size_t block = 64;           // series whose memory is asked for ahead of its use
+constexpr std::size_t variants_max = 4096;  // attributes of one model's chunk since the start
 constexpr std::size_t stored_rejected_max = 100;
 
 void reject(Stored& out, std::uint32_t line, std::string what) {
@@ -93,9 +93,10 @@ Result<Registry::Place> Registry::introduce(const SampleBatch& batch, std::strin
                                  " has the same 63-bit id as another series; rename either"};
   } else {
     if (places_.size() >= settings_.series_max)
-      return Error{"series", "the limit of " + std::to_string(settings_.series_max) +
-                                 " series is reached; remove labels that change all the time, or raise "
-                                 "series_max"};
+      return Error{"series",
+                   "the limit of " + std::to_string(settings_.series_max) +
+                       " series is reached; remove labels that change all the time, or raise "
+                       "series_max"};
     if (added >= settings_.new_series_max)
       return Error{"series", "more than " + std::to_string(settings_.new_series_max) +
                                  " new series in one request; send it again in parts"};
@@ -219,8 +220,8 @@ void Registry::place(const RawSeries& series, const Point& point, Place place, s
 Stored Registry::gather(const SampleBatch& batch, Timestamp now) {
   Stored out;
   const bool bounded = settings_.future_max < Duration::max();
-  const std::int64_t latest = bounded ? (now + settings_.future_max).us
-                                      : std::numeric_limits<std::int64_t>::max();
+  const std::int64_t latest =
+      bounded ? (now + settings_.future_max).us : std::numeric_limits<std::int64_t>::max();
   std::size_t added = 0;
   if (aliases_.size() > 2 * settings_.series_max) aliases_.clear();
 
@@ -252,8 +253,9 @@ Stored Registry::gather(const SampleBatch& batch, Timestamp now) {
           aliases_.emplace(series.alias, *place);
         } else {
           const Error& error = place.error();
-          const std::string what =
-              error.where == "series" || error.where == "line" ? error.what : error.where + ": " + error.what;
+          const std::string what = error.where == "series" || error.where == "line"
+                                       ? error.what
+                                       : error.where + ": " + error.what;
           for (std::uint32_t k = 0; k < series.count; ++k) reject(out, series.line, what);
           continue;
         }
@@ -312,7 +314,8 @@ std::vector<Piece> Registry::take() {
     const unsigned count = open.mask.count();
     goal.full = count == variant.set->series.size();
     for (int w = 1; w < 3; ++w)
-      goal.before[w] = static_cast<std::uint8_t>(goal.before[w - 1] + std::popcount(open.mask.words[w - 1]));
+      goal.before[w] =
+          static_cast<std::uint8_t>(goal.before[w - 1] + std::popcount(open.mask.words[w - 1]));
     sizes[index] += count;
 
     if (piece.rows.rows.empty()) piece.ts_min = piece.ts_max = {open.ts};

@@ -70,7 +70,8 @@ class Registry {
 
   // What the database holds, in this order at start: the sets, longest first; then rows, oldest first.
   void remember(const SeriesSet& set);
-  void remember(const SeriesSet& set, Timestamp ts, std::span<const std::int16_t> positions, bool full);
+  void remember(const SeriesSet& set, Timestamp ts, std::span<const std::int16_t> positions,
+                bool full);
 
   // Places the samples of a request among the rows that the next take() gives. Accepted means: stored once
   // the pieces are. Equal (series, ts) is a duplicate, whatever its value: the first wins.
@@ -148,17 +149,23 @@ class Registry {
   Result<Place> introduce(const SampleBatch& batch, std::string_view labels, std::size_t& added);
   std::uint32_t chunk_for(const std::string& model);
   Recent::Tick& tick(Recent& recent, std::int64_t ts);
-  void place(const RawSeries& series, const Point& point, Place place, std::int64_t latest, Stored& out);
+  void place(const RawSeries& series, const Point& point, Place place, std::int64_t latest,
+             Stored& out);
   std::uint32_t open_row(Recent::Tick& tick, Place place, std::int64_t ts);
 
   struct Hashed {
     std::size_t operator()(std::uint64_t hash) const { return hash; }  // it is one already
-    std::size_t operator()(SeriesId id) const { return static_cast<std::size_t>(id) * 0x9e37'79b9'7f4a'7c15ULL; }
-    std::size_t operator()(SetId id) const { return static_cast<std::size_t>(id) * 0x9e37'79b9'7f4a'7c15ULL; }
+    std::size_t operator()(SeriesId id) const {
+      return static_cast<std::size_t>(id) * 0x9e37'79b9'7f4a'7c15ULL;
+    }
+    std::size_t operator()(SetId id) const {
+      return static_cast<std::size_t>(id) * 0x9e37'79b9'7f4a'7c15ULL;
+    }
   };
 
   Settings settings_;
-  absl::flat_hash_map<std::uint64_t, Place, Hashed> aliases_;  // a cache: may be emptied at any time
+  absl::flat_hash_map<std::uint64_t, Place, Hashed>
+      aliases_;  // a cache: may be emptied at any time
   absl::flat_hash_map<SeriesId, Place, Hashed> places_;
   absl::flat_hash_map<std::string, std::vector<std::uint32_t>> models_;  // to their chunks
   absl::flat_hash_set<SetId, Hashed> saved_sets_;
