@@ -112,7 +112,7 @@ Result<Truth> Fleet::inject(const Fault& fault) {
   if (fault.first < 0 || fault.last <= fault.first) {
     return Error{"fault", "must last from a tick >= 0 to a later one"};
   }
-  const auto id = static_cast<std::uint32_t>(truth_.size() + 1);
+  const std::uint32_t id = fault.id != 0 ? fault.id : last_fault_ + 1;
   Dice dice(seed_, for_victims, id);
 
   std::vector<std::uint32_t> victims;
@@ -181,10 +181,26 @@ Result<Truth> Fleet::inject(const Fault& fault) {
     if (hit[k]) truth.metrics.emplace_back(metrics[k].id);
   }
 
+  last_fault_ = id;
   effects_.push_back(std::move(effect));
   truth_.push_back(truth);
   if (fault.first <= at_) at_ = -1;  // what waits there was made without this fault
   return truth;
+}
+
+void Fleet::forget_before(Tick t) {
+  // Late reports of earlier ticks may still be made again (tick()).
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < effects_.size(); ++i) {
+    if (effects_[i].fault.last + late_max < t) continue;
+    if (kept != i) {
+      effects_[kept] = std::move(effects_[i]);
+      truth_[kept] = std::move(truth_[i]);
+    }
+    ++kept;
+  }
+  effects_.resize(kept);
+  truth_.resize(kept);
 }
 
 Fault invent_fault(const Fleet& fleet, FaultKind kind, Dice& dice) {

@@ -38,11 +38,12 @@ std::string_view to_phrase(FaultKind kind);
 // What shall go wrong. Who is hit, where and in which direction is drawn from the fleet's seed.
 struct Fault {
   FaultKind kind = FaultKind::upstream_break;
-  std::string cause;    // a dependency, or the model for single_model; ignored by outside_graph
-  Tick first = 0;       // the first tick that is hit
-  Tick last = 0;        // the first one that is not any more
-  double strength = 1;  // the typical shift of a victim, in its own standard deviations
-  double share = 0.8;   // how many of the cause's users are hit
+  std::string cause;     // a dependency, or the model for single_model; ignored by outside_graph
+  Tick first = 0;        // the first tick that is hit
+  Tick last = 0;         // the first one that is not any more
+  double strength = 1;   // the typical shift of a victim, in its own standard deviations
+  double share = 0.8;    // how many of the cause's users are hit
+  std::uint32_t id = 0;  // what is drawn depends on it; 0: one more than the last fault's
 };
 
 // What did go wrong: the answer that a detector is scored against.

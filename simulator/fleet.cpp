@@ -36,7 +36,6 @@ constexpr Tick slow_warm_up = 512;
 constexpr double market_phi = 0.97;
 constexpr double family_phi = 0.9;
 
-constexpr Tick late_max = 36;  // ticks; nothing comes later than that
 constexpr Tick run_slot = 36;  // at most one run of missing reports in as many ticks
 constexpr Tick regime_slot = 432;
 constexpr Tick move_slot = 1728;

@@ -34,6 +34,9 @@ inline constexpr std::array metrics{
     Metric{"requests_per_second", Scale::positive, 3, 900, 0.08, 5.0, 1e4},
 };
 
+// Ticks; no report comes later than that.
+inline constexpr Tick late_max = 36;
+
 // How the fleet behaves when nothing is wrong with it.
 struct FleetShape {
   std::uint32_t models = 200;
@@ -92,6 +95,8 @@ class Fleet {
   // with it.
   Result<Truth> inject(const Fault& fault);
   const std::vector<Truth>& truth() const { return truth_; }
+  // Drops faults that ended before `t`; ticks from then on are not changed by it. For fleets that never end.
+  void forget_before(Tick t);
   // The models that use a dependency, or the model itself; as indexes, sorted. Empty when the id is
   // unknown.
   std::vector<std::uint32_t> users(std::string_view cause) const;
@@ -172,7 +177,8 @@ class Fleet {
   std::vector<Sample> arrived_;
 
   std::vector<Effect> effects_;
-  std::vector<Truth> truth_;
+  std::vector<Truth> truth_;  // of effects_, in their order
+  std::uint32_t last_fault_ = 0;
   bool touched_ = false;                 // whether the four below hold anything
   std::vector<double> fault_shift_;      // by series
   std::vector<std::uint8_t> is_null_;    // by series

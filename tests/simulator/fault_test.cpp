@@ -182,6 +182,28 @@ TEST_CASE("faults add up, and what nobody uses cannot break") {
   CHECK(fleet.truth().size() == 2);
 }
 
+TEST_CASE("forgetting a fault that is over changes nothing that is still to come") {
+  Fleet forgets({}, 6), remembers({}, 6);
+  for (Fleet* fleet : {&forgets, &remembers}) {
+    REQUIRE(fleet->inject({FaultKind::upstream_break, "src-orders", 10, 40}));
+    REQUIRE(fleet->inject({FaultKind::upstream_break, "src-gps", 20, last}));
+  }
+  forgets.forget_before(40 + late_max);
+  CHECK(forgets.truth().size() == 2);
+  forgets.forget_before(40 + late_max + 1);
+  REQUIRE(forgets.truth().size() == 1);
+  CHECK(forgets.truth()[0].root_cause == "src-gps");
+  for (Tick t = 40 + late_max + 1; t < 120; ++t) {
+    const auto a = forgets.tick(t), b = remembers.tick(t);
+    REQUIRE(
+        std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Sample& x, const Sample& y) {
+          return x.model == y.model && x.ts == y.ts && (x.value == y.value || is_null(x.value));
+        }));
+  }
+  // The next one has an id of its own, so other victims.
+  CHECK(forgets.inject({FaultKind::upstream_break, "src-gps", 200, 210})->id == 3);
+}
+
 TEST_CASE("a plan fills its weeks with faults of all kinds") {
   Fleet fleet({}, 21);
   const FaultPlan plan{14 * 144, 14 * 144 + 20 * 7 * 144};
