@@ -187,6 +187,7 @@ void Registry::place(const RawSeries& series, const Point& point, Place place, s
                      Stored& out) {
   const std::int64_t ts = point.ts.us;
   if (ts > latest) {
+    ++refused_.ahead;
     reject(out, series.line,
            "timestamp " + std::to_string(to_millis(point.ts)) + " ms lies more than " +
                std::to_string(settings_.future_max.count() / 1'000'000) +
@@ -194,6 +195,7 @@ void Registry::place(const RawSeries& series, const Point& point, Place place, s
     return;
   }
   if (ts < settings_.earliest.us) {
+    ++refused_.early;
     reject(out, series.line,
            "timestamp " + std::to_string(to_millis(point.ts)) +
                " ms lies before the year 2000; milliseconds since 1970-01-01 UTC are wanted");
@@ -253,6 +255,7 @@ Stored Registry::gather(const SampleBatch& batch, Timestamp now) {
           aliases_.emplace(series.alias, *place);
         } else {
           const Error& error = place.error();
+          (error.where == "series" ? refused_.limit : refused_.labels) += series.count;
           const std::string what = error.where == "series" || error.where == "line"
                                        ? error.what
                                        : error.where + ": " + error.what;

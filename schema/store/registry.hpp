@@ -80,6 +80,15 @@ class Registry {
   std::size_t gathered() const { return pending_.size(); }  // samples
   std::vector<Piece> take();                                // a piece a shard that has rows
 
+  // Samples that were not taken since the start, by the reason told to their sender.
+  struct Refused {
+    std::uint64_t labels = 0;  // a label set that breaks the rules
+    std::uint64_t limit = 0;   // series_max, new_series_max, too many versions
+    std::uint64_t ahead = 0;
+    std::uint64_t early = 0;
+  };
+  const Refused& refused() const { return refused_; }
+
   std::size_t series_count() const { return places_.size(); }
   std::size_t set_count() const { return chunks_.size(); }
 
@@ -172,6 +181,7 @@ class Registry {
   std::vector<Chunk> chunks_;
   std::vector<Recent> recent_;  // by chunk; apart, as it is what each sample touches
 
+  Refused refused_;
   std::uint32_t epoch_ = 1;
   std::vector<OpenRow> rows_;  // [0] is none
   std::vector<Pending> pending_;

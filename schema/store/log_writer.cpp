@@ -1,0 +1,276 @@
+#include "schema/store/log_writer.hpp"
+
+#include <time.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <chrono>
+#include <cstring>
+
+namespace muster::store {
+namespace {
+
+double thread_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Writes numbers in network order into room that the caller made.
+class Bytes {
+ public:
+  explicit Bytes(char* at) : at_(at) {}
+  char* at() const { return at_; }
+
+  void int2(std::int16_t v) { raw(__builtin_bswap16(static_cast<std::uint16_t>(v))); }
+  void int4(std::int32_t v) { raw(__builtin_bswap32(static_cast<std::uint32_t>(v))); }
+  void int8(std::int64_t v) { raw(__builtin_bswap64(static_cast<std::uint64_t>(v))); }
+
+  // A field of a row is its length and its bytes.
+  void field4(std::int32_t v) { int4(4), int4(v); }
+  void field8(std::int64_t v) { int4(8), int8(v); }
+
+  void array_head(std::int32_t bytes, Oid element, std::size_t count) {
+    int4(bytes);
+    int4(1);  // dimension
+    int4(0);  // no nulls
+    int4(static_cast<std::int32_t>(element));
+    int4(static_cast<std::int32_t>(count));
+    int4(1);  // lower bound
+  }
+
+ private:
+  static_assert(std::endian::native == std::endian::little);
+  template <class Bits>
+  void raw(Bits bits) {
+    std::memcpy(at_, &bits, sizeof bits);
+    at_ += sizeof bits;
+  }
+  char* at_;
+};
+
+constexpr Oid int2_oid = 21, float8_oid = 701;
+constexpr std::int32_t array_head_bytes = 20;
+constexpr char copy_magic[] = "PGCOPY\n\377\r\n";  // and its closing NUL: 11 bytes
+constexpr std::size_t send_bytes = 256u
+                                   << 10;  // at a time: stays in cache on its way through libpq
+
+std::string literal(Timestamp t) {
+  // Exact: PostgreSQL adds microseconds as integers.
+  return "(timestamptz 'epoch' + interval '" + std::to_string(t.us) + " microseconds')";
+}
+
+std::string batch_row(LogPosition p, Timestamp written_at, std::size_t rows, std::size_t samples,
+                      const std::string& ts_min, const std::string& ts_max) {
+  return "INSERT INTO sample_batch (shard, collector_id, batch_id, written_at, row_count, "
+         "sample_count,"
+         " ts_min, ts_max) VALUES (" +
+         std::to_string(p.shard) + "," + std::to_string(p.collector) + "," +
+         std::to_string(p.batch) + "," + literal(written_at) + "," + std::to_string(rows) + "," +
+         std::to_string(samples) + "," + ts_min + "," + ts_max + ") ON CONFLICT DO NOTHING";
+}
+
+}  // namespace
+
+Connection& LogWriter::connection() {
+  if (!connection_) {
+    ConnectOptions options;
+    options.application_name = "muster ingest";
+    connection_.emplace(dsn_, options);
+  }
+  return *connection_;
+}
+
+// Rows that other collectors may write at the same moment are sorted, so that two never wait for each other.
+void LogWriter::write_names(const Commit& commit) {
+  const Piece& piece = commit.piece;
+  if (!piece.unsaved_series.empty()) {
+    std::vector<const SeriesRow*> sorted;
+    for (const SeriesRow& row : piece.unsaved_series) sorted.push_back(&row);
+    std::sort(sorted.begin(), sorted.end(),
+              [](const SeriesRow* a, const SeriesRow* b) { return a->id < b->id; });
+    std::vector<std::int64_t> ids;
+    std::vector<std::string_view> models, metrics;
+    std::vector<std::int16_t> kinds;
+    for (const SeriesRow* row : sorted) {
+      ids.push_back(static_cast<std::int64_t>(row->id));
+      models.push_back(row->model);
+      metrics.push_back(row->metric);
+      kinds.push_back(static_cast<std::int16_t>(row->kind));
+    }
+    Params params;
+    params.int4(commit.position.shard)
+        .int8_array(ids)
+        .text_array(models)
+        .text_array(metrics)
+        .int2_array(kinds);
+    connection().run(
+        "INSERT INTO series (shard, series_id, model, metric, kind)"
+        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::smallint[])"
+        " ON CONFLICT DO NOTHING",
+        params);
+  }
+  if (!piece.unsaved_sets.empty()) {
+    std::vector<const SeriesSet*> sorted;
+    for (const SeriesSetPtr& set : piece.unsaved_sets) sorted.push_back(set.get());
+    std::sort(sorted.begin(), sorted.end(),
+              [](const SeriesSet* a, const SeriesSet* b) { return a->id < b->id; });
+    std::vector<std::int64_t> ids, members;
+    std::vector<std::int32_t> firsts, lasts;
+    std::vector<std::string_view> models, versions, regions, families, teams;
+    for (const SeriesSet* set : sorted) {
+      ids.push_back(static_cast<std::int64_t>(set->id));
+      models.push_back(set->model);
+      versions.push_back(set->attributes.version);
+      regions.push_back(set->attributes.region);
+      families.push_back(set->attributes.family);
+      teams.push_back(set->attributes.team);
+      firsts.push_back(static_cast<std::int32_t>(members.size()) + 1);
+      for (const Series& series : set->series)
+        members.push_back(static_cast<std::int64_t>(series.id));
+      lasts.push_back(static_cast<std::int32_t>(members.size()));
+    }
+    // The members of all sets travel as one array, of which each row takes its slice.
+    Params params;
+    params.int4(commit.position.shard).int8_array(ids).text_array(models).text_array(versions);
+    params.text_array(regions).text_array(families).text_array(teams).int4_array(firsts).int4_array(
+        lasts);
+    params.int8_array(members);
+    connection().run(
+        "INSERT INTO series_set (shard, set_id, model, version, region, family, team, series_ids)"
+        " SELECT $1, s.id, s.model, s.version, s.region, s.family, s.team, ($10::bigint[])[s.f : "
+        "s.l]"
+        " FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
+        " $8::int[], $9::int[]) AS s (id, model, version, region, family, team, f, l)"
+        " ON CONFLICT DO NOTHING",
+        params);
+  }
+}
+
+void LogWriter::encode(const Commit& commit) {
+  const LogRows& rows = commit.piece.rows;
+  // Nine fields with their lengths, two array heads; twelve bytes a value and six a position.
+  const std::size_t bound = 64 + rows.rows.size() * 160 + rows.values.size() * 18;
+  if (bound > capacity_) {
+    capacity_ = bound + bound / 2;
+    buffer_.reset(new char[capacity_]);
+  }
+  std::memcpy(buffer_.get(), copy_magic, sizeof copy_magic);
+  Bytes out(buffer_.get() + sizeof copy_magic);
+  out.int4(0);  // flags
+  out.int4(0);  // header extension
+
+  const std::int64_t written_at = to_pg(commit.written_at);
+  std::int32_t row_no = 0;
+  for (const LogRows::Row& row : rows.rows) {
+    const std::int32_t count = row.count;
+    out.int2(9);
+    out.field4(commit.position.shard);
+    out.field8(commit.position.collector);
+    out.field8(commit.position.batch);
+    out.field4(row_no++);
+    out.field8(written_at);
+    out.field8(static_cast<std::int64_t>(row.set));
+    out.field8(to_pg(row.ts));
+    if (row.full) {
+      out.int4(-1);
+    } else {
+      out.array_head(array_head_bytes + count * 6, int2_oid, row.count);
+      for (std::uint32_t i = row.first; i < row.first + row.count; ++i) {
+        out.int4(2);
+        out.int2(rows.positions[i]);
+      }
+    }
+    out.array_head(array_head_bytes + count * 12, float8_oid, row.count);
+    for (std::uint32_t i = row.first; i < row.first + row.count; ++i)
+      out.field8(std::bit_cast<std::int64_t>(rows.values[i]));
+  }
+  out.int2(-1);
+  size_ = static_cast<std::size_t>(out.at() - buffer_.get());
+  assert(size_ <= capacity_);
+}
+
+void LogWriter::write(const Commit& commit) try {
+  const Piece& piece = commit.piece;
+  assert(!piece.rows.rows.empty());
+  const double started = thread_seconds();
+  encode(commit);
+  const double encoded = thread_seconds();
+  times_.encode += encoded - started;
+
+  // With nothing new to name, the whole transaction is one message to the server and one stream.
+  const bool names = !piece.unsaved_series.empty() || !piece.unsaved_sets.empty();
+  PGconn* const raw = connection().raw();
+  if (names) {
+    connection().run("BEGIN");
+    write_names(commit);
+  }
+  const std::string sql =
+      (names ? "" : "BEGIN;") +
+      batch_row(commit.position, commit.written_at, piece.rows.rows.size(),
+                piece.rows.values.size(), literal(piece.ts_min), literal(piece.ts_max)) +
+      ";COPY sample_log (shard, collector_id, batch_id, row_no, written_at, set_id, ts, pos, vals)"
+      " FROM STDIN (FORMAT binary);COMMIT";
+  if (PQsendQuery(raw, sql.c_str()) != 1) throw Unavailable(PQerrorMessage(raw));
+
+  bool already = false;  // the batch's row was there: an earlier try was committed
+  bool sent = false;
+  std::optional<Rejected> refused;
+  const auto next = [&] {
+    const double waiting = wall_seconds();
+    PGresult* const result = PQgetResult(raw);
+    if (sent) times_.waited += wall_seconds() - waiting;
+    return result;
+  };
+  while (PGresult* result = next()) {
+    if (already &&
+        PQresultStatus(result) != PGRES_COPY_IN) {  // the COPY that we ended, as it should be
+      PQclear(result);
+      continue;
+    }
+    try {
+      const Rows rows = connection().checked(result);
+      if (PQresultStatus(result) == PGRES_COPY_IN) {
+        if (already) {
+          PQputCopyEnd(raw, "stored before");
+          continue;
+        }
+        const double sending = thread_seconds();
+        for (std::size_t at = 0; at < size_; at += send_bytes)
+          connection().put_copy({buffer_.get() + at, std::min(send_bytes, size_ - at)});
+        if (PQputCopyEnd(raw, nullptr) != 1) throw Unavailable(PQerrorMessage(raw));
+        times_.send += thread_seconds() - sending;
+        sent = true;
+      } else if (std::string_view(PQcmdStatus(result)).starts_with("INSERT")) {
+        already = rows.affected() == 0;
+      }
+    } catch (const Rejected& fault) {
+      if (!refused) refused = fault;
+    }
+  }
+  if (PQstatus(raw) != CONNECTION_OK) throw Unavailable(PQerrorMessage(raw));
+  if (already || refused) connection().run("ROLLBACK");
+  // A row without a partition to go to: a person, or the task that makes them, has to; then it goes on.
+  if (refused && refused->sqlstate == "23514") throw Unavailable(refused->what());
+  if (refused) throw *refused;
+} catch (const Unavailable&) {
+  connection_.reset();
+  throw;
+} catch (const Rejected&) {
+  connection_.reset();
+  throw;
+}
+
+void LogWriter::write_void(LogPosition position, Timestamp written_at) try {
+  connection().run(batch_row(position, written_at, 0, 0, "NULL", "NULL"));
+} catch (const Unavailable&) {
+  connection_.reset();
+  throw;
+}
+
+}  // namespace muster::store
