@@ -1,0 +1,327 @@
+#include "schema/store/registry.hpp"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+#include <set>
+
+#include "tests/support/batches.hpp"
+
+using namespace muster;
+using namespace muster::test;
+using store::Piece;
+using store::Registry;
+
+namespace {
+
+constexpr std::int64_t noon = 1'700'000'000;
+constexpr Timestamp now = from_seconds(noon + 3600);
+
+Registry::Settings settings() {
+  return {};
+}
+
+std::string name(int model, int metric) {
+  return "model-" + std::to_string(model) + "|metric-" + std::to_string(metric) + "|v1";
+}
+
+// What rows say, as (set, ts, slot) -> value. Checks that they are well formed.
+using Cells = std::map<std::tuple<std::int64_t, std::int64_t, int>, double>;
+Cells cells(const std::vector<Piece>& pieces) {
+  Cells out;
+  for (const Piece& piece : pieces) {
+    std::size_t next = 0;
+    for (const LogRows::Row& row : piece.rows.rows) {
+      REQUIRE(row.first == next);
+      next += row.count;
+      int before = -1;
+      for (std::uint32_t i = row.first; i < row.first + row.count; ++i) {
+        const int slot = row.full ? static_cast<int>(i - row.first) : piece.rows.positions[i];
+        REQUIRE(slot > before);
+        before = slot;
+        const auto key = std::make_tuple(static_cast<std::int64_t>(row.set), row.ts.us, slot);
+        REQUIRE(out.emplace(key, piece.rows.values[i]).second);
+      }
+    }
+    REQUIRE(next == piece.rows.values.size());
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("samples of one model at one instant make one row, in slot order however they came") {
+  Registry registry(settings());
+  const Stored first = registry.gather(
+      batch_of({{name(1, 0), noon, 10}, {name(1, 1), noon, 11}, {name(1, 2), noon, 12}}), now);
+  CHECK(first.accepted == 3);
+  auto pieces = registry.take();
+  REQUIRE(pieces.size() == 1);
+  REQUIRE(pieces[0].rows.rows.size() == 1);
+  CHECK(pieces[0].rows.rows[0].full);
+  CHECK(pieces[0].rows.values == std::vector<double>{10, 11, 12});
+  REQUIRE(pieces[0].new_sets.size() == 1);
+  CHECK(pieces[0].new_sets[0]->series[1].metric == "metric-1");
+  CHECK(pieces[0].new_sets[0]->id == set_id(*pieces[0].new_sets[0]));
+  CHECK(pieces[0].unsaved_sets.size() == 1);
+  CHECK(pieces[0].unsaved_series.size() == 3);
+
+  // From two requests, the other way round: one row still.
+  registry.gather(batch_of({{name(1, 2), noon + 60, 22}}), now);
+  registry.gather(batch_of({{name(1, 1), noon + 60, 21}, {name(1, 0), noon + 60, 20}}), now);
+  pieces = registry.take();
+  REQUIRE(pieces.size() == 1);
+  REQUIRE(pieces[0].rows.rows.size() == 1);
+  CHECK(pieces[0].rows.rows[0].full);
+  CHECK(pieces[0].rows.values == std::vector<double>{20, 21, 22});
+  CHECK(pieces[0].new_sets.empty());
+  CHECK(pieces[0].unsaved_series.empty());
+}
+
+TEST_CASE("a slot that did not come is a hole that positions name") {
+  Registry registry(settings());
+  registry.gather(batch_of({{name(1, 0), noon, 0}, {name(1, 1), noon, 1}, {name(1, 2), noon, 2}}),
+                  now);
+  registry.take();
+  registry.gather(batch_of({{name(1, 2), noon + 60, 5}, {name(1, 0), noon + 60, 4}}), now);
+  const auto pieces = registry.take();
+  REQUIRE(pieces[0].rows.rows.size() == 1);
+  CHECK_FALSE(pieces[0].rows.rows[0].full);
+  CHECK(pieces[0].rows.positions == std::vector<std::int16_t>{0, 2});
+  CHECK(pieces[0].rows.values == std::vector<double>{4, 5});
+}
+
+TEST_CASE(
+    "a model with more series than a set has slots gets several sets, each sample its place") {
+  Registry registry(settings());
+  std::vector<Given> given;
+  for (int m = 0; m < 450; ++m) given.push_back({name(1, m), noon, m * 1.0});
+  CHECK(registry.gather(batch_of(given), now).accepted == 450);
+  auto pieces = registry.take();
+  REQUIRE(pieces[0].rows.rows.size() == 3);
+  CHECK(pieces[0].rows.rows[2].count == 450 - 2 * 192);
+
+  // Every third one, shuffled: the rank of a slot among those present crosses words of the mask.
+  std::vector<Given> third;
+  for (int m = 0; m < 450; m += 3) third.push_back({name(1, m), noon + 60, m * 1.0});
+  std::shuffle(third.begin(), third.end(), std::mt19937(5));
+  registry.gather(batch_of(third), now);
+  pieces = registry.take();
+  const Cells got = cells(pieces);
+  CHECK(got.size() == 150);
+  std::set<double> values;
+  for (const auto& [key, value] : got) {
+    // The n-th chunk holds metrics from 192 n on, so a value names its slot.
+    CHECK(static_cast<int>(value) % 192 == std::get<2>(key));
+    values.insert(value);
+  }
+  CHECK(values.size() == 150);
+}
+
+TEST_CASE("the same series and time again is a duplicate, whatever its value") {
+  Registry registry(settings());
+  const std::vector<Given> given = {{name(1, 0), noon, 1}, {name(1, 1), noon, 2}};
+  registry.gather(batch_of(given), now);
+  const Stored same = registry.gather(batch_of({{name(1, 0), noon, 9}}), now);
+  CHECK(same.duplicates == 1);
+  CHECK(same.accepted == 0);
+  auto pieces = registry.take();
+  CHECK(pieces[0].rows.values == std::vector<double>{1, 2});
+  const Stored later = registry.gather(batch_of(given), now);
+  CHECK(later.duplicates == 2);
+  CHECK(registry.take().empty());
+}
+
+TEST_CASE("weeks of a regular stream sent again are all duplicates") {
+  Registry registry(settings());
+  std::vector<Given> weeks;
+  for (int t = 0; t < 4032; ++t)
+    for (int m = 0; m < 3; ++m) weeks.push_back({name(m % 2, m), noon - 4032 * 600 + t * 600, 1});
+  CHECK(registry.gather(batch_of(weeks), now).accepted == weeks.size());
+  CHECK(registry.take()[0].rows.values.size() == weeks.size());
+  const Stored again = registry.gather(batch_of(weeks), now);
+  CHECK(again.duplicates == weeks.size());
+  CHECK(again.accepted == 0);
+  CHECK(registry.take().empty());
+}
+
+TEST_CASE("what comes late is kept and counted, once") {
+  Registry registry(settings());
+  registry.gather(batch_of({{name(1, 0), noon, 1}}), now);
+  // 29 minutes behind the newest is inside the lateness of 30, 31 minutes is not.
+  CHECK(registry.gather(batch_of({{name(1, 0), noon - 29 * 60, 1}}), now).late == 0);
+  const Stored late = registry.gather(batch_of({{name(1, 0), noon - 31 * 60, 1}}), now);
+  CHECK(late.late == 1);
+  CHECK(late.accepted == 1);
+  CHECK(registry.gather(batch_of({{name(1, 0), noon - 31 * 60, 1}}), now).duplicates == 1);
+}
+
+TEST_CASE("a new version makes a new set of the same series in the same slots") {
+  Registry registry(settings());
+  registry.gather(batch_of({{"m|a|v1", noon, 1}, {"m|b|v1", noon, 2}}), now);
+  const auto before = registry.take();
+  registry.gather(batch_of({{"m|b|v2", noon + 60, 4}, {"m|a|v2", noon + 60, 3}}), now);
+  const auto after = registry.take();
+  REQUIRE(after[0].new_sets.size() == 1);
+  const SeriesSet& set = *after[0].new_sets[0];
+  CHECK(set.attributes.version == "v2");
+  CHECK(set.id != before[0].new_sets[0]->id);
+  CHECK(set.series[0].id == before[0].new_sets[0]->series[0].id);
+  CHECK(after[0].unsaved_series.empty());
+  CHECK(after[0].rows.values == std::vector<double>{3, 4});
+  // Back again: known, and the same sample under another version is a duplicate.
+  CHECK(registry.gather(batch_of({{"m|a|v1", noon + 60, 9}}), now).duplicates == 1);
+  registry.gather(batch_of({{"m|a|v1", noon + 120, 9}, {"m|b|v2", noon + 120, 8}}), now);
+  const auto both = registry.take();
+  CHECK(both[0].rows.rows.size() == 2);
+  CHECK(both[0].new_sets.empty());
+}
+
+TEST_CASE("a model that grows gets a longer set that begins like the old one") {
+  Registry registry(settings());
+  registry.gather(batch_of({{"m|a|v1", noon, 1}}), now);
+  const auto before = registry.take();
+  registry.gather(batch_of({{"m|b|v1", noon + 60, 2}, {"m|a|v1", noon + 60, 1}}), now);
+  const auto after = registry.take();
+  REQUIRE(after[0].new_sets.size() == 1);
+  REQUIRE(after[0].new_sets[0]->series.size() == 2);
+  CHECK(after[0].new_sets[0]->series[0].id == before[0].new_sets[0]->series[0].id);
+  CHECK(after[0].unsaved_series.size() == 1);
+}
+
+TEST_CASE("what is refused says why and leaves the rest") {
+  Registry::Settings s = settings();
+  s.series_max = 3;
+  Registry registry(s);
+  const Stored stored = registry.gather(
+      batch_of({{name(1, 0), noon + 3600 + 599, 1},  // ten minutes ahead are allowed
+                {name(1, 0), noon + 3600 + 601, 1},  // no more
+                {name(1, 1), 1'700'000, 1},          // seconds sent as milliseconds
+                {"nonsense", noon, 1},
+                {name(1, 2), noon, 1},
+                {name(1, 3), noon, 1}}),  // the fourth series
+      now);
+  CHECK(stored.accepted == 2);
+  REQUIRE(stored.rejected.size() == 4);
+  CHECK(stored.rejected_count == 4);
+  CHECK(stored.rejected[0].line == 1);
+  CHECK_THAT(stored.rejected[0].what, Catch::Contains("ahead"));
+  CHECK_THAT(stored.rejected[1].what, Catch::Contains("before the year 2000"));
+  CHECK_THAT(stored.rejected[2].what, Catch::Contains("not model|metric|version"));
+  CHECK_THAT(stored.rejected[3].what, Catch::Contains("series_max"));
+  CHECK(registry.refused().ahead == 1);
+  CHECK(registry.refused().early == 1);
+  CHECK(registry.refused().labels == 1);
+  CHECK(registry.refused().limit == 1);
+
+  Registry::Settings open = settings();
+  open.future_max = Duration::max();
+  Registry demo(open);
+  CHECK(demo.gather(batch_of({{name(1, 0), noon * 2, 1}}), now).accepted == 1);
+}
+
+TEST_CASE("new series of one request are bounded") {
+  Registry::Settings s = settings();
+  s.new_series_max = 2;
+  Registry registry(s);
+  const std::vector<Given> given = {
+      {name(1, 0), noon, 1}, {name(1, 1), noon, 1}, {name(1, 2), noon, 1}};
+  CHECK(registry.gather(batch_of(given), now).rejected_count == 1);
+  const Stored again = registry.gather(batch_of(given), now);  // the next request brings the rest
+  CHECK(again.accepted == 1);
+  CHECK(again.duplicates == 2);
+}
+
+TEST_CASE("a registry that is told what the database holds goes on where the last one ended") {
+  Registry first(settings());
+  std::vector<Given> given;
+  for (int t = 0; t < 20; ++t)
+    for (int m = 0; m < 3; ++m)
+      if (t % 4 != 1 || m != 1) given.push_back({name(1, m), noon + t * 60, t * 10.0 + m});
+  first.gather(batch_of(given), now);
+  const auto pieces = first.take();
+  const Piece& piece = pieces[0];
+
+  Registry second(settings());
+  std::map<SetId, SeriesSetPtr> sets;
+  for (const SeriesSetPtr& set : piece.new_sets) {
+    second.remember(*set);
+    sets[set->id] = set;
+  }
+  for (const LogRows::Row& row : piece.rows.rows)
+    second.remember(*sets.at(row.set), row.ts,
+                    row.full ? std::span<const std::int16_t>()
+                             : std::span(piece.rows.positions).subspan(row.first, row.count),
+                    row.full);
+  const Stored again = second.gather(batch_of(given), now);
+  CHECK(again.duplicates == given.size());
+  CHECK(again.accepted == 0);
+
+  // The holes are still free, and nothing that is in the database is written again.
+  const Stored hole = second.gather(batch_of({{name(1, 1), noon + 60, 11}}), now);
+  CHECK(hole.accepted == 1);
+  const auto more = second.take();
+  CHECK(more[0].new_sets.size() == 1);  // this process was not handed it
+  CHECK(more[0].unsaved_sets.empty());
+  CHECK(more[0].unsaved_series.empty());
+  CHECK(more[0].rows.positions == std::vector<std::int16_t>{1});
+}
+
+TEST_CASE("a model's facts go to one shard, and all shards are used") {
+  Registry::Settings s = settings();
+  s.shards = 4;
+  Registry registry(s);
+  std::vector<Given> given;
+  for (int model = 0; model < 100; ++model)
+    for (int m = 0; m < 2; ++m) given.push_back({name(model, m), noon, 1});
+  registry.gather(batch_of(given), now);
+  const auto pieces = registry.take();
+  REQUIRE(pieces.size() == 4);
+  std::size_t values = 0;
+  for (const Piece& piece : pieces) {
+    values += piece.rows.values.size();
+    for (const SeriesSetPtr& set : piece.new_sets)
+      CHECK(store::shard_of(set->model, 4) == piece.shard);
+    CHECK(piece.unsaved_series.size() == piece.rows.values.size());
+  }
+  CHECK(values == 200);
+  CHECK(store::shard_of("anything", 1) == 0);
+}
+
+TEST_CASE("any order of requests and resends stores each sample once") {
+  const auto seed = std::random_device()();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  Registry registry(settings());
+  std::map<std::pair<std::string, std::int64_t>, double> sent;
+  Cells stored_cells;
+  std::vector<std::vector<Given>> requests;
+  // Thirty series of four models; requests of the last few instants, sent up to three times in any order.
+  for (int t = 0; t < 200; ++t) {
+    std::vector<Given> tick;
+    for (int s = 0; s < 30; ++s)
+      if (random() % 10 != 0)
+        tick.push_back({name(s % 4, s), noon - 200 * 60 + t * 60, t + s / 100.0});
+    std::shuffle(tick.begin(), tick.end(), random);
+    requests.emplace_back(tick.begin(), tick.begin() + tick.size() / 2);
+    requests.emplace_back(tick.begin() + tick.size() / 2, tick.end());
+    std::vector<std::size_t> picks = {requests.size() - 1, requests.size() - 2};
+    for (int extra = 0; extra < 2; ++extra)
+      picks.push_back(requests.size() - 1 - random() % std::min<std::size_t>(requests.size(), 10));
+    std::shuffle(picks.begin(), picks.end(), random);
+    for (const std::size_t pick : picks) {
+      const Stored outcome = registry.gather(batch_of(requests[pick]), now);
+      std::size_t fresh = 0;
+      for (const Given& g : requests[pick])
+        fresh += sent.emplace(std::make_pair(g.series, g.seconds), g.value).second;
+      REQUIRE(outcome.accepted == fresh);
+      REQUIRE(outcome.duplicates == requests[pick].size() - fresh);
+      if (random() % 3 == 0)
+        for (const auto& [key, value] : cells(registry.take()))
+          REQUIRE(stored_cells.emplace(key, value).second);
+    }
+  }
+  for (const auto& [key, value] : cells(registry.take()))
+    REQUIRE(stored_cells.emplace(key, value).second);
+  CHECK(stored_cells.size() == sent.size());
+}
