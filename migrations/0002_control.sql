@@ -70,6 +70,7 @@ CREATE TABLE incident (
   updated_at  timestamptz NOT NULL,
   resolved_at timestamptz,
   merged_into text NOT NULL,
+  reopened_at_sequence bigint NOT NULL,  -- of the last finding that opened or reopened it
   doc         jsonb COMPRESSION lz4 NOT NULL,
   -- What people say. A finding never touches it.
   acked_at      timestamptz,
@@ -78,6 +79,8 @@ CREATE TABLE incident (
   assigned_to   text,
   closed_at     timestamptz,
   closed_by     text,
+  -- The finding that they had seen. A reopening with a higher sequence makes the closing void.
+  closed_at_sequence bigint,
   CONSTRAINT incident_pk PRIMARY KEY (incident_id),
   CONSTRAINT incident_state CHECK (state IN ('open', 'resolved', 'merged')),
   CONSTRAINT incident_severity CHECK (severity IN ('info', 'warning', 'critical')),
@@ -87,7 +90,8 @@ CREATE TABLE incident (
 CREATE INDEX incident_by_opening ON incident (opened_at DESC, incident_id DESC);
 CREATE INDEX incident_open ON incident (state, opened_at DESC) WHERE state = 'open';
 
--- Every finding once: (incident, sequence) makes a replay after a crash harmless.
+-- Every finding once: (incident, sequence) makes a replay after a crash harmless. `doc` is the incident's summary
+-- as it stood then; the whole of it stands in `incident`.
 CREATE TABLE incident_finding (
   incident_id text NOT NULL,
   sequence    bigint NOT NULL,
@@ -123,29 +127,56 @@ CREATE TABLE router_memory (
   CONSTRAINT router_memory_pk PRIMARY KEY (router)
 );
 
+-- Why somebody was told, or was not.
+CREATE TABLE decision (
+  decision_id  bigint GENERATED ALWAYS AS IDENTITY,
+  at           timestamptz NOT NULL,
+  stage        text NOT NULL,
+  subject_kind text NOT NULL,  -- incident, alert, group
+  subject      text NOT NULL,
+  receiver     text NOT NULL,
+  integration  text NOT NULL,
+  verdict      text NOT NULL,
+  reason       text NOT NULL,
+  details      jsonb NOT NULL,
+  CONSTRAINT decision_pk PRIMARY KEY (decision_id)
+);
+CREATE INDEX decision_by_subject ON decision (subject_kind, subject, decision_id);
+CREATE INDEX decision_by_time ON decision (at);
+
 -- Notices on their way to people. Written in the transaction of what caused them, delivered after it.
 CREATE TABLE outbox (
   outbox_id       bigint GENERATED ALWAYS AS IDENTITY,
   idempotency_key text NOT NULL,
+  group_key       text NOT NULL,
   incident_id     text,            -- none: a notice that is about no incident
-  page            boolean NOT NULL,  -- it may wake someone, and counts against the budget
   receiver        text NOT NULL,
+  integration     int NOT NULL,
   channel         text NOT NULL,
-  payload         jsonb COMPRESSION lz4 NOT NULL,
+  target          text NOT NULL,
+  kind            text NOT NULL,
+  sequence        bigint NOT NULL,  -- grows within (group_key, target)
+  reason          text NOT NULL,
+  body            text COMPRESSION lz4 NOT NULL,  -- to the byte, so that each try sends the same
+  line            text NOT NULL,    -- the same for people, in one line
   state           text NOT NULL DEFAULT 'due',
+  created_at      timestamptz NOT NULL,
   next_try_at     timestamptz NOT NULL,
+  expires_at      timestamptz NOT NULL,
   tries           int NOT NULL DEFAULT 0,
   last_answer     text NOT NULL DEFAULT '',
-  created_at      timestamptz NOT NULL,
   delivered_at    timestamptz,
   CONSTRAINT outbox_pk PRIMARY KEY (outbox_id),
   CONSTRAINT outbox_once UNIQUE (idempotency_key),
-  CONSTRAINT outbox_state CHECK (state IN ('due', 'sent', 'failed')),
+  CONSTRAINT outbox_kind CHECK (kind IN ('notice', 'resolved')),
+  -- superseded: a newer notice of the group to the same target carries all that this one would have said.
+  CONSTRAINT outbox_state CHECK (state IN ('due', 'sent', 'failed', 'superseded')),
   CONSTRAINT outbox_delivered CHECK ((delivered_at IS NOT NULL) = (state = 'sent'))
 );
 CREATE INDEX outbox_due ON outbox (next_try_at, outbox_id) WHERE state = 'due';
+CREATE INDEX outbox_queue ON outbox (group_key, target, sequence) WHERE state = 'due';
 CREATE INDEX outbox_by_incident ON outbox (incident_id, outbox_id);
-CREATE INDEX outbox_pages ON outbox (created_at) WHERE page;
+CREATE INDEX outbox_by_creation ON outbox (created_at);
 
 CREATE TABLE delivery_try (
   outbox_id bigint NOT NULL,
@@ -155,18 +186,6 @@ CREATE TABLE delivery_try (
   answer    text NOT NULL,
   CONSTRAINT delivery_try_pk PRIMARY KEY (outbox_id, try_no),
   CONSTRAINT delivery_try_outbox FOREIGN KEY (outbox_id) REFERENCES outbox (outbox_id) ON DELETE CASCADE
-);
-
-CREATE TABLE silence (
-  silence_id text NOT NULL,
-  matchers   jsonb NOT NULL,  -- [{"name", "value", "isRegex", "isEqual"}]
-  starts_at  timestamptz NOT NULL,
-  ends_at    timestamptz NOT NULL,
-  created_by text NOT NULL,
-  comment    text NOT NULL,
-  updated_at timestamptz NOT NULL,
-  CONSTRAINT silence_pk PRIMARY KEY (silence_id),
-  CONSTRAINT silence_times CHECK (starts_at <= ends_at)
 );
 
 -- Where a row grows beyond 2 kB: a third of the CPU of the default.

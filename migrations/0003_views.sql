@@ -4,12 +4,13 @@ CREATE VIEW v_incident AS
 SELECT incident_id AS id, state, severity, paged, cause, cause_kind, team, title, doc ->> 'why' AS why, score,
        opened_at, started_at, updated_at, resolved_at, NULLIF(merged_into, '') AS merged_into,
        (doc ->> 'moved')::bigint AS moved, (doc ->> 'members')::bigint AS members,
-       acked_at, acked_by, snoozed_until, assigned_to, closed_at, closed_by
+       acked_at, acked_by, snoozed_until, assigned_to, closed_at, closed_by,
+       coalesce(closed_at_sequence >= reopened_at_sequence, false) AS closed_by_person
 FROM incident;
 
 CREATE VIEW v_outbox AS
-SELECT outbox_id AS id, incident_id, page, receiver, channel, state, tries, next_try_at, last_answer, created_at,
-       delivered_at, idempotency_key
+SELECT outbox_id AS id, incident_id, kind, receiver, channel, target, state, reason, line AS text, tries, last_answer,
+       created_at, next_try_at, expires_at, delivered_at, idempotency_key
 FROM outbox;
 
 -- One row per sample that arrived in the last two hours. `marker` names the two NaNs that have a meaning; their

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <pqxx/pqxx>
 #include <string>
 #include <utility>
@@ -9,9 +10,10 @@
 // libpqxx with our exceptions; included by sources alone, as it is heavy.
 namespace muster::store {
 
-inline pqxx::connection connect_control(const std::string& dsn, const ConnectOptions& options) {
+inline std::unique_ptr<pqxx::connection> connect_control(const std::string& dsn,
+                                                         const ConnectOptions& options) {
   try {
-    return pqxx::connection(conninfo(dsn, options));
+    return std::make_unique<pqxx::connection>(conninfo(dsn, options));
   } catch (const pqxx::failure& fault) {
     throw Unavailable(std::string("cannot connect: ") + fault.what());
   }

@@ -78,7 +78,8 @@ ConnectOptions options() {
 }  // namespace
 
 SchemaState check(const std::string& dsn, std::span<const Migration> known) {
-  pqxx::connection connection = connect_control(dsn, options());
+  const auto held = connect_control(dsn, options());
+  pqxx::connection& connection = *held;
   return translated(connection, [&] {
     pqxx::nontransaction t(connection);
     return judge(applied(t), known);
@@ -86,7 +87,8 @@ SchemaState check(const std::string& dsn, std::span<const Migration> known) {
 }
 
 std::vector<std::string> migrate(const std::string& dsn, std::span<const Migration> known) {
-  pqxx::connection connection = connect_control(dsn, options());
+  const auto held = connect_control(dsn, options());
+  pqxx::connection& connection = *held;
   return translated(connection, [&] {
     std::vector<std::string> done;
     {
