@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -41,11 +42,13 @@ using Clock = std::chrono::system_clock;
 // two could be committed in either order, and what comes after a later tick is late.
 constexpr Tick history_batch = 18;
 // A cause is not taken again within so many faults: the same soon again would be the same incident.
-constexpr std::size_t causes_remembered = 8;
+constexpr std::size_t causes_remembered = 3;
 // What GET /api/v1/demo/truth shows at most: half a day of faults.
 constexpr std::size_t truth_max = 500;
 // The first fault comes soon after the page is there, so that nobody waits for something to happen.
 constexpr Tick first_fault_after = 20;
+// And it is what muster is for: a source whose many users all move a little.
+constexpr std::string_view first_cause = "src-clickstream";
 constexpr Tick save_every = 10;
 
 constexpr auto retry_first = std::chrono::milliseconds(200);
@@ -123,6 +126,13 @@ Saved read_saved(const std::string& text) {
   return saved;
 }
 
+// Whether two causes would be hard to tell apart while both are at work: most users of one use the other.
+bool alike(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
+  std::vector<std::uint32_t> common;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
+  return 2 * common.size() > std::min(a.size(), b.size());
+}
+
 // How strong and how long, so that each kind can be found within an hour of ticks and still looks like itself.
 void shape_fault(Fault& fault, Tick now_tick, simulator::Dice& dice) {
   fault.first = now_tick;
@@ -181,7 +191,7 @@ struct DemoDriver::State {
     return settings.history_days * (Duration(std::chrono::days(1)) / fleet->shape().tick);
   }
   Batch make_batch(Tick from, Tick until);
-  void start_fault(FaultKind kind, Tick t);
+  void start_fault(FaultKind kind, Tick t, std::string_view cause = {});
   void update_faults(Tick t);
   void publish();
 
@@ -264,16 +274,20 @@ void DemoDriver::State::publish() {
   control.set_truth(simulator::to_json(truth));
 }
 
-void DemoDriver::State::start_fault(FaultKind kind, Tick t) {
+void DemoDriver::State::start_fault(FaultKind kind, Tick t, std::string_view cause) {
   const std::uint32_t id = saved.last_fault + 1;
   simulator::Dice dice(saved.seed, for_fault, id);
   Fault fault;
-  // A cause that was not used lately; with few causes of a kind the last draw has to do.
+  // Not one like those at work or lately over; with few causes of a kind the last draw has to do.
   for (int attempt = 0; attempt < 20; ++attempt) {
     fault = simulator::invent_fault(*fleet, kind, dice);
-    if (std::find(recent_causes.begin(), recent_causes.end(), fault.cause) == recent_causes.end())
-      break;
+    const std::vector<std::uint32_t> users = fleet->users(fault.cause);
+    const bool lately =
+        std::any_of(recent_causes.begin(), recent_causes.end(),
+                    [&](const std::string& recent) { return alike(users, fleet->users(recent)); });
+    if (!lately) break;
   }
+  if (!cause.empty()) fault.cause = cause;
   fault.id = id;
   shape_fault(fault, t, dice);
   const Result<Truth> injected = fleet->inject(fault);
@@ -306,7 +320,12 @@ void DemoDriver::State::update_faults(Tick t) {
   }
   if (t >= saved.next_fault && saved.active.size() < DemoControl::faults_max) {
     simulator::Dice dice(saved.seed, for_kind, saved.last_fault + 1);
-    start_fault(simulator::fault_kinds[dice.below(simulator::fault_kinds.size())], t);
+    const FaultKind kind = simulator::fault_kinds[dice.below(simulator::fault_kinds.size())];
+    if (saved.last_fault == 0 && !fleet->users(first_cause).empty()) {
+      start_fault(FaultKind::upstream_break, t, first_cause);
+    } else {
+      start_fault(kind, t);
+    }
     saved.next_fault =
         t + settings.fault_gap_min +
         dice.below(static_cast<std::uint32_t>(settings.fault_gap_max - settings.fault_gap_min + 1));

@@ -18,7 +18,7 @@ Progress::Progress(std::string what, std::uint64_t total)
     : what_(std::move(what)),
       total_(std::max<std::uint64_t>(total, 1)),
       terminal_(isatty(STDERR_FILENO) == 1),
-      drawn_(started_ - std::chrono::hours(1)) {}
+      drawn_(terminal_ ? started_ - redraw_every : started_) {}
 
 Progress::~Progress() {
   if (!finished_ && terminal_) std::fputc('\n', stderr);

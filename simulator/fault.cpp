@@ -121,6 +121,13 @@ Result<Truth> Fleet::inject(const Fault& fault) {
     for (std::uint32_t m = 0; m < models_.size(); ++m) {
       if (dice.chance(share)) victims.push_back(m);
     }
+    // Fewer would be single models by another name.
+    const std::size_t enough = std::min<std::size_t>(8, models_.size());
+    while (victims.size() < enough) {
+      const std::uint32_t m = dice.below(static_cast<std::uint32_t>(models_.size()));
+      const auto at = std::lower_bound(victims.begin(), victims.end(), m);
+      if (at == victims.end() || *at != m) victims.insert(at, m);
+    }
   } else {
     const std::vector<std::uint32_t> candidates = users(fault.cause);
     if (candidates.empty()) {
