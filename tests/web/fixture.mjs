@@ -99,12 +99,12 @@ export class Fleet {
 
   heat() {
     const all = Buffer.concat(this.models.map((m) => Buffer.from(this.scores.get(m.id))));
-    return { ticks: this.ticks, scores: all.toString('base64') };
+    return { ticks: this.ticks, models: this.models.map((m) => m.id), scores: all.toString('base64') };
   }
 
   json(parts = '') {
     const wants = (p) => !parts || parts.split(',').includes(p);
-    const whole = { ...this.head(), models: this.models, dependencies: [], events: this.events };
+    const whole = wants('core') ? { ...this.head(), models: this.models, dependencies: [], events: this.events } : { version: this.head().version, at: this.at };
     if (wants('heat')) whole.heat = this.heat();
     return whole;
   }

@@ -39,11 +39,11 @@ export function bytes_of(base64: string): Uint8Array {
   return bytes;
 }
 
-export function heat_of(json: HeatJson | undefined, models: Model[]): Heat | null {
+export function heat_of(json: HeatJson | undefined): Heat | null {
   if (!json || !json.ticks.length) return null;
   const scores = bytes_of(json.scores);
-  if (scores.length !== models.length * json.ticks.length) return null;
-  return { ticks: json.ticks, ids: models.map((m) => m.id), scores };
+  if (scores.length !== json.models.length * json.ticks.length) return null;
+  return { ticks: json.ticks, ids: json.models, scores };
 }
 
 export function fleet_of(json: FleetJson): Fleet {
@@ -63,7 +63,7 @@ export function fleet_of(json: FleetJson): Fleet {
     dependencies: json.dependencies,
     static_findings: json.static_findings,
     events: json.events,
-    heat: heat_of(json.heat, json.models),
+    heat: heat_of(json.heat),
   };
 }
 
@@ -73,6 +73,8 @@ export function with_column(heat: Heat, at: number, column: Uint8Array, columns_
   const rows = heat.ids.length;
   if (column.length !== rows) return heat;
   const old = heat.ticks.length;
+  // A strip that was read just now can be ahead of a tick that was sent before.
+  if (old && at < heat.ticks[old - 1]) return heat;
   const replace = old > 0 && heat.ticks[old - 1] === at;
   const keep = replace ? old - 1 : Math.min(old, columns_max - 1);
   const from = replace ? 0 : old - keep;
@@ -103,7 +105,7 @@ export function with_tick(fleet: Fleet, tick: TickJson): Fleet {
     if (changed.size) models = [...models, ...changed.values()].sort(by_id);
   }
   let heat = fleet.heat;
-  if (tick.heat) heat = heat_of(tick.heat, models);
+  if (tick.heat) heat = heat_of(tick.heat);
   else if (heat && same_models && tick.column && tick.column_at !== undefined) {
     heat = with_column(heat, tick.column_at, bytes_of(tick.column));
   }

@@ -94,13 +94,8 @@ export async function refresh() {
     const core = fleet_of(await read_fleet('core'));
     set({ fleet: { ...core, heat: keep_heat(core) }, failure: null, retry_at: 0, received_at: Date.now() });
     open_stream();
-    const whole = await read_fleet('heat');
-    const now = live.fleet;
-    if (now) {
-      const ids = now.models.map((m) => m.id).join('\n');
-      const heat = heat_of(whole.heat, whole.models);
-      if (heat && heat.ids.join('\n') === ids) set({ fleet: { ...now, heat } });
-    }
+    const heat = heat_of((await read_fleet('heat')).heat);
+    if (heat && live.fleet && same_models(heat.ids, live.fleet)) set({ fleet: { ...live.fleet, heat } });
   } catch (fault) {
     const failure = fault instanceof Failure ? fault : new Failure(0, String(fault), '/api/v1/fleet');
     set({ failure });
@@ -111,8 +106,10 @@ export async function refresh() {
 // An older strip of the same models is better than an empty one until the new one is here.
 function keep_heat(core: Fleet) {
   const old = live.fleet?.heat;
-  return old && old.ids.length === core.models.length && old.ids.every((id, i) => id === core.models[i].id) ? old : null;
+  return old && same_models(old.ids, core) ? old : null;
 }
+
+const same_models = (ids: string[], fleet: Fleet) => ids.length === fleet.models.length && ids.every((id, i) => id === fleet.models[i].id);
 
 export function show_ack(id: string, at: number | null, by: string) {
   if (live.fleet) set({ fleet: with_ack(live.fleet, id, at, by) });

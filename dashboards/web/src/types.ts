@@ -142,6 +142,7 @@ export interface Incident extends IncidentSummary {
 
 export interface HeatJson {
   ticks: number[];
+  models: string[];  // whose rows they are
   scores: string;  // base64, model-major, 255 = no data
 }
 
