@@ -19,6 +19,7 @@ struct Event {
   std::string title;
 };
 
+// One JSON object. `subject` may also be written {"model":"<id>"} or {"dependency":"<id>"}.
 Result<Event> parse_event(std::string_view json);
 std::string to_json(const Event& event);
 

@@ -82,7 +82,12 @@ Event event_of(const json::value& from) {
     event.until = instant(*until);
   }
   event.kind = text(o, "kind");
-  event.subject = text(o, "subject");
+  const json::value& subject = o.at("subject");
+  if (const json::object* named = subject.if_object(); named && named->size() == 1) {
+    event.subject = std::string(named->begin()->key()) + ":" + std::string(named->begin()->value().as_string());
+  } else {
+    event.subject = std::string(subject.as_string());
+  }
   event.title = text(o, "title");
   return event;
 }
