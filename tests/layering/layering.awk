@@ -125,7 +125,7 @@ function reaches(from, to,   m, queue, head, tail, seen) {
   if (!is_pure[here]) next
   code = $0
   sub(/\/\/.*/, "", code)
-  if (code ~ /#[ \t]*include[ \t]*<(fstream|iostream|filesystem|mutex|shared_mutex|condition_variable|thread|future|atomic_wait|unistd\.h|fcntl\.h|netdb\.h|sys\/[a-z]+\.h|boost\/asio|boost\/beast|openssl\/|libpq|pqxx\/)/) {
+  if (code ~ /#[ \t]*include[ \t]*<(fstream|iostream|filesystem|mutex|shared_mutex|condition_variable|thread|future|atomic_wait|unistd\.h|fcntl\.h|netdb\.h|sys\/[a-z]+\.h|boost\/asio|boost\/beast|openssl\/(ssl|bio)|libpq|pqxx\/)/) {
     found(FNR, here " is pure: no clock, socket, file, lock or log inside")
   }
   if (code ~ /(system_clock|steady_clock|high_resolution_clock)::now|random_device|[^_a-z]getenv[ \t]*\(|[^_a-z]fopen[ \t]*\(|std::(cout|cerr|clog)|[^_a-z]time[ \t]*\([ \t]*(nullptr|NULL|0)[ \t]*\)/) {
