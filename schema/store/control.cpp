@@ -143,7 +143,8 @@ std::string positions_json(const LogPositions& positions) {
 
 LogPositions positions_of(const std::string& from) {
   LogPositions all;
-  for (const json::value& v : json::parse(from).as_array()) {
+  const json::value read = json::parse(from);
+  for (const json::value& v : read.as_array()) {
     const json::array& p = v.as_array();
     all.push_back({p.at(0).to_number<std::int32_t>(), p.at(1).to_number<std::int64_t>(),
                    p.at(2).to_number<std::int64_t>()});
@@ -742,7 +743,8 @@ std::optional<IncidentDetail> Control::incident(std::string_view wanted) {
       DecisionRow d{instant(row[0]), text(row[1]), text(row[2]),
                     text(row[3]),    text(row[4]), text(row[5]),
                     text(row[6]),    text(row[7]), {}};
-      for (const auto& [key, value] : json::parse(text(row[8])).as_object()) {
+      const json::value details = json::parse(text(row[8]));
+      for (const auto& [key, value] : details.as_object()) {
         d.details.emplace_back(std::string(key), std::string(value.as_string()));
       }
       detail.decisions.push_back(std::move(d));
