@@ -50,50 +50,49 @@ TEST_CASE("an embedded PostgreSQL lives through kills, and keeps what was commit
   const std::string dsn = server->dsn();
   Connection(dsn, {}).run("CREATE TABLE kept (n int PRIMARY KEY)");
 
-  SECTION("its postmaster is killed while a backend works") {
+  {
+    INFO("its postmaster is killed while a backend works");
     Connection busy(dsn, {});
     busy.run("INSERT INTO kept VALUES (1)");
     busy.run("BEGIN; INSERT INTO kept VALUES (2)");
     const auto postmaster = static_cast<id_t>(server->pid());
     REQUIRE(::kill(server->pid(), SIGKILL) == 0);
     siginfo_t end{};
-    REQUIRE(::waitid(P_PID, postmaster, &end, WEXITED | WNOWAIT) ==
-            0);  // left for the server's owner to reap
+    REQUIRE(::waitid(P_PID, postmaster, &end, WEXITED | WNOWAIT) == 0);  // its owner will reap it
     CHECK(server->ensure_running());
     CHECK_THROWS_AS(busy.run("COMMIT"), store::Unavailable);
     CHECK(text_of(dsn, "SELECT string_agg(n::text, ',') FROM kept") == "1");
     CHECK_FALSE(server->ensure_running());
   }
-
-  SECTION("it is stopped at once, and started again") {
-    Connection(dsn, {}).run("INSERT INTO kept VALUES (1)");
+  {
+    INFO("it is stopped at once, and started again");
+    Connection(dsn, {}).run("INSERT INTO kept VALUES (3)");
     server->stop_immediate();
     CHECK(server->pid() == 0);
     CHECK_THROWS_AS(Connection(dsn, {}), store::Unavailable);
     CHECK(server->ensure_running());
-    CHECK(text_of(dsn, "SELECT count(*) FROM kept") == "1");
+    CHECK(text_of(dsn, "SELECT count(*) FROM kept") == "2");
   }
-
-  SECTION("the folder is opened by the next one, and the user's settings win") {
-    Connection(dsn, {}).run("INSERT INTO kept VALUES (1)");
+  {
+    INFO("the folder is opened by the next one, and the user's settings win");
     server.reset();
     std::ofstream(folder.path() / "data" / "local.conf") << "work_mem = '5MB'\n";
     server = std::make_unique<EmbeddedPostgres>(settings);
-    CHECK(text_of(server->dsn(), "SELECT count(*) FROM kept") == "1");
+    CHECK(text_of(server->dsn(), "SELECT count(*) FROM kept") == "2");
     CHECK(text_of(server->dsn(), "SHOW work_mem") == "5MB");
-  }
-
-  SECTION("a folder of another major version is refused with words") {
     server.reset();
+  }
+  {
+    INFO("a server that does not start says why");
+    auto wrong = settings;
+    wrong.more["shared_buffers"] = "nonsense";
+    CHECK_THROWS_WITH(EmbeddedPostgres(wrong), Catch::Contains("shared_buffers"));
+  }
+  {
+    INFO("a folder of another major version is refused with words");
     std::ofstream(folder.path() / "data" / "PG_VERSION") << "9\n";
     CHECK_THROWS_WITH(EmbeddedPostgres(settings),
                       Catch::Contains("made by PostgreSQL 9") && Catch::Contains("pg_upgrade"));
-  }
-
-  SECTION("a server that does not start says why") {
-    server.reset();
-    settings.more["shared_buffers"] = "nonsense";
-    CHECK_THROWS_WITH(EmbeddedPostgres(settings), Catch::Contains("shared_buffers"));
   }
 }
 
