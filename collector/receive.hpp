@@ -1,0 +1,56 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "collector/decode/decoded.hpp"
+#include "collector/sink.hpp"
+#include "http/routes.hpp"
+
+namespace muster::collector {
+
+struct Settings {
+  decode::Limits limits;
+  // Told to senders that have to come again. The queue empties within a second once the database answers.
+  int retry_after_seconds = 2;
+  // Bodies of at least so many bytes are decoded by `workers`, when there are any: a millisecond of work that
+  // the I/O thread should not wait for. Smaller ones are done at once, which costs less than the way there.
+  std::size_t offload_bytes_min = 32u << 10;
+  boost::asio::any_io_executor workers;
+  // Senders counted apart; all later ones together as "others", so that a scan cannot fill the memory.
+  std::size_t senders_max = 500;
+};
+
+// What came in since the start, for /metrics. For the I/O thread, as the handlers are.
+struct Counters {
+  struct Sender {
+    std::uint64_t requests = 0;
+    std::uint64_t accepted = 0;    // samples
+    std::uint64_t duplicates = 0;  // samples
+    std::uint64_t late = 0;        // samples
+    std::uint64_t rejected = 0;    // samples or lines
+    std::uint64_t refused = 0;     // requests of which nothing could be read
+    std::uint64_t busy = 0;        // requests told to come again
+  };
+  std::map<std::string, Sender>
+      senders;  // by address and program, e.g. "10.0.0.7 Prometheus/2.42.0"
+  decode::Skipped skipped;
+};
+
+// POST handlers. The counters must outlive them.
+//
+// Prometheus remote write 1.0: 204 when all is on disk; 400 with the first faults when anything was not taken
+// (the rest is on disk all the same) or nothing could be read; 415 for remote write 2.0, so that its senders
+// fall back; 503 with Retry-After when the same request should come again.
+http::Handler receive_remote_write(Sink sink, Settings settings, Counters& counters);
+
+// NDJSON, gzip or plain: 200 with {"accepted","duplicates","late","rejected_count","rejected":[{line,what}]};
+// 400 with the same when no line could be taken; 413, 415, 503.
+http::Handler receive_ndjson(Sink sink, Settings settings, Counters& counters);
+
+// POST /api/v1/write and /api/v1/samples.
+void add_routes(http::Routes& routes, Sink sink, Settings settings, Counters& counters);
+
+}  // namespace muster::collector
