@@ -1,4 +1,4 @@
-#include "collector/receive.hpp"
+#include "collector/collector.hpp"
 
 #include <zlib.h>
 
@@ -27,7 +27,7 @@ constexpr std::int64_t now_ms = 1'700'000'000'000;
 // The collector before a real registry, without a database: what the answers of section 1 depend on.
 struct Bench {
   store::Registry registry{store::Registry::Settings{}};
-  collector::Counters counters;
+  std::shared_ptr<collector::Counters> counters = std::make_shared<collector::Counters>();
   collector::Settings settings;
   bool busy = false;
   std::size_t submitted = 0;
@@ -76,7 +76,7 @@ struct Bench {
     return post("/api/v1/samples", body, std::move(headers));
   }
   const collector::Counters::Sender& sender() {
-    return counters.senders.at("127.0.0.1 Prometheus/2.42.0");
+    return counters->senders.at("127.0.0.1 Prometheus/2.42.0");
   }
 
   std::size_t stored_samples() {
@@ -192,8 +192,8 @@ TEST_CASE(
   CHECK(bench.write(WriteRequest()).status == 204);
   CHECK(bench.submitted == 4);
   CHECK(bench.stored_samples() == 4);
-  CHECK(bench.counters.skipped.metadata == 1);
-  CHECK(bench.counters.skipped.exemplars == 1);
+  CHECK(bench.counters->skipped.metadata == 1);
+  CHECK(bench.counters->skipped.exemplars == 1);
 }
 
 TEST_CASE("remote write: no snappy, cut short, empty body and a false size are 400") {
@@ -324,6 +324,6 @@ TEST_CASE("senders beyond the bound are counted together") {
   bench.settings.senders_max = 2;
   for (int i = 0; i < 5; ++i)
     bench.post("/api/v1/samples", "", {{"User-Agent", "agent-" + std::to_string(i)}});
-  CHECK(bench.counters.senders.size() == 3);
-  CHECK(bench.counters.senders.at("others").requests == 3);
+  CHECK(bench.counters->senders.size() == 3);
+  CHECK(bench.counters->senders.at("others").requests == 3);
 }

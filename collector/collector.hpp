@@ -3,6 +3,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "collector/decode/decoded.hpp"
@@ -39,18 +40,21 @@ struct Counters {
   decode::Skipped skipped;
 };
 
-// POST handlers. The counters must outlive them.
+using CountersPtr = std::shared_ptr<Counters>;
+
+// POST handlers.
 //
 // Prometheus remote write 1.0: 204 when all is on disk; 400 with the first faults when anything was not taken
 // (the rest is on disk all the same) or nothing could be read; 415 for remote write 2.0, so that its senders
 // fall back; 503 with Retry-After when the same request should come again.
-http::Handler receive_remote_write(Sink sink, Settings settings, Counters& counters);
+http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters);
 
 // NDJSON, gzip or plain: 200 with {"accepted","duplicates","late","rejected_count","rejected":[{line,what}]};
 // 400 with the same when no line could be taken; 413, 415, 503.
-http::Handler receive_ndjson(Sink sink, Settings settings, Counters& counters);
+http::Handler receive_ndjson(Sink sink, Settings settings, CountersPtr counters);
 
 // POST /api/v1/write and /api/v1/samples.
-void add_routes(http::Routes& routes, Sink sink, Settings settings, Counters& counters);
+void add_routes(http::Routes& routes, Sink sink, Settings settings = {},
+                CountersPtr counters = std::make_shared<Counters>());
 
 }  // namespace muster::collector

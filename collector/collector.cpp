@@ -1,4 +1,4 @@
-#include "collector/receive.hpp"
+#include "collector/collector.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -23,7 +23,7 @@ using decode::Decoded;
 struct Receiver {
   Sink sink;
   Settings settings;
-  Counters& counters;
+  CountersPtr counters;
 };
 using ReceiverPtr = std::shared_ptr<const Receiver>;
 
@@ -71,7 +71,7 @@ std::string sender_of(const http::Request& request) {
 }
 
 Counters::Sender& count(const Receiver& receiver, const std::string& sender) {
-  auto& senders = receiver.counters.senders;
+  auto& senders = receiver.counters->senders;
   const bool known = senders.contains(sender);
   Counters::Sender& counter =
       senders[known || senders.size() < receiver.settings.senders_max ? sender : "others"];
@@ -142,7 +142,7 @@ asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request
     co_return plain(400, decoded.error().where + ": " + decoded.error().what);
   }
 
-  decode::Skipped& skipped = receiver->counters.skipped;
+  decode::Skipped& skipped = receiver->counters->skipped;
   skipped.metadata += decoded->skipped.metadata;
   skipped.exemplars += decoded->skipped.exemplars;
   skipped.histograms += decoded->skipped.histograms;
@@ -249,22 +249,22 @@ asio::awaitable<http::Response> ndjson(ReceiverPtr receiver, http::Request reque
 
 }  // namespace
 
-http::Handler receive_remote_write(Sink sink, Settings settings, Counters& counters) {
-  const ReceiverPtr receiver =
-      std::make_shared<const Receiver>(Receiver{std::move(sink), std::move(settings), counters});
+http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters) {
+  const ReceiverPtr receiver = std::make_shared<const Receiver>(
+      Receiver{std::move(sink), std::move(settings), std::move(counters)});
   return [receiver](http::Request request) { return remote_write(receiver, std::move(request)); };
 }
 
-http::Handler receive_ndjson(Sink sink, Settings settings, Counters& counters) {
-  const ReceiverPtr receiver =
-      std::make_shared<const Receiver>(Receiver{std::move(sink), std::move(settings), counters});
+http::Handler receive_ndjson(Sink sink, Settings settings, CountersPtr counters) {
+  const ReceiverPtr receiver = std::make_shared<const Receiver>(
+      Receiver{std::move(sink), std::move(settings), std::move(counters)});
   return [receiver](http::Request request) { return ndjson(receiver, std::move(request)); };
 }
 
-void add_routes(http::Routes& routes, Sink sink, Settings settings, Counters& counters) {
+void add_routes(http::Routes& routes, Sink sink, Settings settings, CountersPtr counters) {
   routes.add(http::Method::post, "/api/v1/write", receive_remote_write(sink, settings, counters));
   routes.add(http::Method::post, "/api/v1/samples",
-             receive_ndjson(std::move(sink), std::move(settings), counters));
+             receive_ndjson(std::move(sink), std::move(settings), std::move(counters)));
 }
 
 }  // namespace muster::collector
