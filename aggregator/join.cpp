@@ -1,0 +1,275 @@
+#include <algorithm>
+#include <cassert>
+#include <map>
+
+#include "aggregator/engine.hpp"
+
+namespace muster::aggregator {
+namespace {
+
+std::string_view base_of(std::string_view metric) {
+  return metric.substr(0, metric.find('{'));
+}
+
+// A dependency nearer to the origin of the data is named first when several have the same
+// dependants.
+int rank_of(std::string_view kind) {
+  if (kind == "source") return 0;
+  if (kind == "feature_pipeline") return 1;
+  if (kind == "package") return 2;
+  if (kind == "region") return 3;
+  return 4;
+}
+
+}  // namespace
+
+const std::string& Scale::channel_name(std::uint32_t channel) const {
+  static const std::array<std::string, event_kinds> names = {"flat", "null", "missing"};
+  return channel < channels.size() ? channels[channel].name : names.at(channel - channels.size());
+}
+
+std::string Scale::cell_name(const Cell& cell) const {
+  if (!cell.event) return "metric " + channels[cell.channel].name;
+  return "event " + channel_name(static_cast<std::uint32_t>(channels.size()) + cell.channel);
+}
+
+void Scale::keep_groups(std::map<std::string, KeptGroup>& into) const {
+  for (const Group& group : groups) {
+    KeptGroup& kept_group = into[group.id];
+    for (const Cell& cell : group.cells) kept_group.cells[cell_name(cell)] = cell.state;
+    kept_group.history = group.history;
+  }
+}
+
+void Group::summarise() {
+  double total = 0;
+  const Cell* strongest = nullptr;
+  for (const Cell& cell : cells) {
+    total += static_cast<double>(cell.state.evidence());
+    if (strongest == nullptr || cell.state.evidence() > strongest->state.evidence() ||
+        (cell.state.evidence() == strongest->state.evidence() &&
+         cell.state.moved > strongest->state.moved))
+      strongest = &cell;
+  }
+  evidence = static_cast<float>(total);
+  moved = strongest == nullptr ? 0 : strongest->state.moved;
+  expected = strongest == nullptr ? 0
+                                  : static_cast<float>(strongest->units.size()) *
+                                        (strongest->event ? 0.025F : 0.05F);
+}
+
+void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> newcomers) {
+  std::sort(newcomers.begin(), newcomers.end());
+  newcomers.erase(std::unique(newcomers.begin(), newcomers.end()), newcomers.end());
+  // Numbered by name within the tick they first report in: what arrived first cannot show.
+  const auto model_id = [&](std::uint32_t s) -> const std::string& {
+    return models[series[s].model].id;
+  };
+  const auto metric = [&](std::uint32_t s) -> const std::string& {
+    return words[series[s].metric];
+  };
+
+  std::sort(newcomers.begin(), newcomers.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return model_id(a) < model_id(b); });
+  for (const std::uint32_t s : newcomers) {
+    ModelInfo& info = models[series[s].model];
+    if (info.local != none) continue;
+    info.local = static_cast<std::uint32_t>(scale.models.size());
+    ScaleModel& m = scale.models.emplace_back();
+    m.global = series[s].model;
+    m.first_tick = m.last_tick = tick;
+    m.step = std::max(1.0F, static_cast<float>(info.interval) / static_cast<float>(scale.step));
+    if (!info.family().empty()) {
+      const auto at = std::find(scale.families.begin(), scale.families.end(), info.family());
+      m.family = static_cast<std::uint32_t>(at - scale.families.begin());
+      if (at == scale.families.end()) scale.families.push_back(info.family());
+    }
+  }
+  std::sort(newcomers.begin(), newcomers.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return std::tie(metric(a), model_id(a)) < std::tie(metric(b), model_id(b));
+  });
+  std::map<std::string_view, std::uint32_t> channel_of;
+  for (std::uint32_t c = 0; c < scale.channels.size(); ++c) channel_of[scale.channels[c].name] = c;
+  std::map<std::string, std::uint32_t, std::less<>> pool_of;
+  for (std::uint32_t p = 1; p < scale.pools.size(); ++p) pool_of[scale.pools[p].metric] = p;
+  for (const std::uint32_t s : newcomers) {
+    SeriesInfo& info = series[s];
+    info.local = static_cast<std::uint32_t>(scale.series.size());
+    SeriesState& state = scale.series.emplace_back();
+    state.global = s;
+    state.model = models[info.model].local;
+    state.first_tick = state.last_tick = tick;
+    scale.models[state.model].series.push_back(info.local);
+    const auto [at, fresh] =
+        channel_of.try_emplace(metric(s), static_cast<std::uint32_t>(scale.channels.size()));
+    state.channel = at->second;
+    if (fresh) {
+      Channel& channel = scale.channels.emplace_back();
+      channel.name = metric(s);
+      const auto [pool, new_pool] = pool_of.try_emplace(
+          std::string(base_of(metric(s))), static_cast<std::uint32_t>(scale.pools.size()));
+      channel.pool = pool->second;
+      if (new_pool) scale.pools.emplace_back().metric = base_of(metric(s));
+    }
+    scale.channels[state.channel].series.push_back(info.local);
+    if (info.kind == Kind::counter) {
+      state.counter = static_cast<std::uint32_t>(scale.counters.size());
+      scale.counters.emplace_back();
+    }
+    if (scale.learning_free.empty()) {
+      state.learning = static_cast<std::uint32_t>(scale.learning.size());
+      scale.learning.emplace_back();
+    } else {
+      state.learning = scale.learning_free.back();
+      scale.learning_free.pop_back();
+      scale.learning[state.learning] = {};
+    }
+  }
+  const std::size_t n = scale.series.size();
+  scale.metrics.resize(n);
+  scale.events.resize(event_kinds * scale.models.size());
+  scale.stamp.resize(n, std::numeric_limits<std::int64_t>::min());
+  scale.value.resize(n);
+  scale.millis.resize(n);
+  scale.z.resize(n);
+  scale.has_z.resize(n);
+  scale.flags.resize(n);
+  regroup(scale);
+}
+
+void Engine::regroup(Scale& scale) {
+  scale.keep_groups(scale.kept);
+  scale.groups.clear();
+
+  for (Channel& channel : scale.channels) {
+    std::map<std::uint32_t, FamilyCell> old;
+    for (FamilyCell& f : channel.families) old[f.family] = std::move(f);
+    std::map<std::uint32_t, FamilyCell> fresh;
+    for (const std::uint32_t s : channel.series) {
+      const std::uint32_t family = scale.models[scale.series[s].model].family;
+      if (family == none) continue;
+      FamilyCell& cell = fresh[family];
+      cell.family = family;
+      cell.series.push_back(s);
+    }
+    channel.families.clear();
+    for (auto& [family, cell] : fresh) {
+      const auto it = old.find(family);
+      if (it != old.end()) {
+        cell.factor = it->second.factor;
+        cell.variance = it->second.variance;
+        cell.regime = it->second.regime;
+      }
+      channel.families.push_back(std::move(cell));
+    }
+  }
+
+  const auto add_group = [&](Group group) {
+    std::map<std::pair<bool, std::uint32_t>, Cell> cells;
+    for (const std::uint32_t m : group.members) {
+      for (const std::uint32_t s : scale.models[m].series) {
+        Cell& cell = cells[{false, scale.series[s].channel}];
+        cell.channel = scale.series[s].channel;
+        cell.units.push_back(s);
+      }
+      for (std::uint32_t kind = 0; kind < event_kinds; ++kind) {
+        Cell& cell = cells[{true, kind}];
+        cell.channel = kind;
+        cell.event = true;
+        cell.units.push_back(event_kinds * m + kind);
+      }
+    }
+    const auto kept = scale.kept.find(group.id);
+    for (auto& [key, cell] : cells) {
+      if (kept != scale.kept.end()) {
+        const auto state = kept->second.cells.find(scale.cell_name(cell));
+        if (state != kept->second.cells.end()) cell.state = state->second;
+      }
+      group.cells.push_back(std::move(cell));
+    }
+    if (kept != scale.kept.end()) {
+      group.history = std::move(kept->second.history);
+      scale.kept.erase(kept);
+    }
+    group.summarise();
+    scale.groups.push_back(std::move(group));
+  };
+
+  // Dependencies with the same dependants cannot be told apart: one group carries all their names.
+  std::map<std::vector<std::uint32_t>, std::vector<std::uint32_t>> by_members;
+  for (std::uint32_t d = 0; d < topology.dependencies.size(); ++d) {
+    std::vector<std::uint32_t> members;
+    for (const std::uint32_t m : dependants[d]) {
+      const auto it = model_index.find(topology.models[m].id);
+      if (it == model_index.end()) continue;
+      const ModelInfo& info = models[it->second];
+      if (info.local == none || info.scale < 0 ||
+          scales[static_cast<std::size_t>(info.scale)].get() != &scale)
+        continue;
+      members.push_back(info.local);
+    }
+    std::sort(members.begin(), members.end());
+    if (!members.empty()) by_members[members].push_back(d);
+  }
+  std::vector<Group> dependencies;
+  for (auto& [members, twins] : by_members) {
+    std::sort(twins.begin(), twins.end(), [&](std::uint32_t a, std::uint32_t b) {
+      const Dependency& x = topology.dependencies[a];
+      const Dependency& y = topology.dependencies[b];
+      return std::make_tuple(rank_of(x.kind), std::string_view(x.id)) <
+             std::make_tuple(rank_of(y.kind), std::string_view(y.id));
+    });
+    Group group;
+    const Dependency& first = topology.dependencies[twins.front()];
+    group.id = first.id;
+    group.word = first.kind;
+    group.team = first.team;
+    for (std::size_t i = 1; i < twins.size(); ++i)
+      group.twins.push_back(topology.dependencies[twins[i]].id);
+    group.members = members;
+    dependencies.push_back(std::move(group));
+  }
+  std::sort(dependencies.begin(), dependencies.end(),
+            [](const Group& a, const Group& b) { return a.id < b.id; });
+  for (Group& group : dependencies) add_group(std::move(group));
+
+  std::map<std::string, std::vector<std::uint32_t>> families;
+  Group fleet;
+  fleet.kind = Group::Kind::fleet;
+  fleet.id = "fleet";
+  fleet.word = "fleet";
+  for (std::uint32_t m = 0; m < scale.models.size(); ++m) {
+    fleet.members.push_back(m);
+    if (scale.models[m].family != none)
+      families[scale.families[scale.models[m].family]].push_back(m);
+  }
+  for (auto& [family, members] : families) {
+    Group group;
+    group.kind = Group::Kind::family;
+    group.id = "family:" + family;
+    group.word = "family";
+    group.members = std::move(members);
+    add_group(std::move(group));
+  }
+  add_group(std::move(fleet));
+
+  // The weights of one tick, over all groups and single models, sum to 1: dependencies .5, single
+  // models .3, families .1, fleet .1; what no group of a kind can use goes to the others in
+  // proportion.
+  const auto testable = [](const Group& g) { return g.members.size() >= 3; };
+  std::array<double, 3> count{};
+  for (const Group& g : scale.groups)
+    if (testable(g)) ++count[static_cast<std::size_t>(g.kind)];
+  const std::array<double, 3> wanted = {0.5, 0.1, 0.1};
+  double total = scale.models.empty() ? 0 : 0.3;
+  for (std::size_t k = 0; k < 3; ++k)
+    if (count[k] > 0) total += wanted[k];
+  for (Group& g : scale.groups) {
+    const auto k = static_cast<std::size_t>(g.kind);
+    g.share = testable(g) ? wanted[k] / total / count[k] : 0;
+  }
+  scale.single_share =
+      scale.models.empty() ? 0 : 0.3 / total / static_cast<double>(scale.models.size());
+}
+
+}  // namespace muster::aggregator

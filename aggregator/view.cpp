@@ -1,0 +1,223 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "aggregator/engine.hpp"
+
+namespace muster::aggregator {
+namespace {
+
+constexpr std::size_t static_findings_max =
+    500;  // a page of them; more is one finding: the fleet is down
+constexpr std::size_t recent_events_max = 50;
+constexpr Duration day = std::chrono::hours(24);
+
+std::string number(double v) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", v);
+  return text;
+}
+
+std::string signed_sigma(double sigma) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%+.1f sigma", sigma);
+  return text;
+}
+
+}  // namespace
+
+FleetView Engine::view() const {
+  FleetView out;
+  out.at = now;
+  out.samples = counters.samples;
+  out.series = counters.series;
+  // The page's time axis is that of the scale with most models.
+  const Scale* main = nullptr;
+  double left = settings.warmup_days;
+  Timestamp promised_since = now;
+  for (const auto& scale : scales) {
+    if (!scale->started()) continue;
+    if (main == nullptr || scale->models.size() > main->models.size()) main = scale.get();
+    left = std::min(left, days_left(*scale));
+    const auto warm = Duration(static_cast<std::int64_t>(settings.warmup_days * 86400e6));
+    promised_since = std::min(promised_since, scale->end_of(scale->first_tick) + warm);
+  }
+  out.learning_days_left = left;
+  out.learning = left > 0;
+  promised_since = std::max(promised_since, now - std::chrono::hours(24 * 28));
+  out.ledger.budget_per_week = settings.budget_per_week;
+  out.ledger.since = std::min(promised_since, now);
+  out.ledger.promised = settings.budget_per_week *
+                        static_cast<double>((now - out.ledger.since).count()) / (7 * 86400e6);
+  for (const Timestamp page : pages) out.ledger.sent += page >= out.ledger.since ? 1 : 0;
+  for (auto e = events.rbegin(); e != events.rend() && out.recent_events.size() < recent_events_max;
+       ++e)
+    if (now - e->ts <= day && e->ts <= now) out.recent_events.push_back(*e);
+  if (main == nullptr) return out;
+  out.tick = Duration(main->step);
+  for (const HeatColumn& column : main->heat) out.heat_ticks.push_back(column.ts);
+
+  struct Row {
+    const Scale* scale;
+    std::uint32_t local;
+  };
+  std::vector<Row> rows;
+  for (const auto& scale : scales)
+    for (std::uint32_t m = 0; m < scale->models.size(); ++m) rows.push_back({scale.get(), m});
+  const auto id_of = [&](const Row& r) -> const std::string& {
+    return models[r.scale->models[r.local].global].id;
+  };
+  std::sort(rows.begin(), rows.end(),
+            [&](const Row& a, const Row& b) { return id_of(a) < id_of(b); });
+
+  for (const Row& row : rows) {
+    const Scale& scale = *row.scale;
+    const ScaleModel& m = scale.models[row.local];
+    const ModelInfo& info = models[m.global];
+    ModelView v;
+    v.id = info.id;
+    v.family = info.family();
+    v.region = info.region();
+    v.team = info.team();
+    v.version = m.version != none ? words[m.version] : info.known.version;
+    v.score = m.score;
+    v.last_seen = scale.end_of(m.last_tick);
+    const double age = static_cast<double>(scale.closed - m.first_tick) / scale.ticks_per_day();
+    const double own = std::max(0.0, settings.series_warmup_days - age);
+    v.learning_days_left = std::max(days_left(scale), own);
+    const double silent = static_cast<double>(scale.closed - m.last_tick);
+    const bool is_silent = silent >= static_cast<double>(m.step) * settings.no_data_intervals;
+    const bool is_muted = m.version_tick != 0 && static_cast<float>(scale.closed - m.version_tick) <
+                                                     m.step * anomaly::Baseline::muted_samples;
+    std::int64_t since = 0;
+    if (m.worst != none) {
+      v.worst_metric = scale.channels[scale.series[m.worst].channel].name;
+      v.worst_sigma = static_cast<double>(scale.metrics.drift[m.worst]);
+      since = scale.metrics.out_since[m.worst];
+    }
+    const Incident* incident = nullptr;
+    for (const Case& c : cases) {
+      if (c.incident.state != Incident::State::open) continue;
+      if (std::binary_search(c.incident.models.begin(), c.incident.models.end(), v.id))
+        incident = &c.incident;
+    }
+    if (incident != nullptr) {
+      v.incident = incident->id;
+      v.score = std::max<std::uint8_t>(v.score, 78);
+    }
+    const double sigma = std::abs(v.worst_sigma);
+    v.state = is_silent                           ? ModelView::State::silent
+              : is_muted                          ? ModelView::State::muted
+              : incident != nullptr && sigma >= 4 ? ModelView::State::failing
+              : incident != nullptr               ? ModelView::State::degraded
+              : v.learning_days_left > 0          ? ModelView::State::learning
+              : v.score >= 78                     ? ModelView::State::failing
+              : v.score >= 55 || sigma >= 5       ? ModelView::State::degraded
+              : v.score >= 35 || sigma >= 3.5     ? ModelView::State::watch
+                                                  : ModelView::State::ok;
+    const std::int64_t six_hours = static_cast<std::int64_t>(scale.ticks_per_day() / 4);
+    if (six_hours >= 1 && static_cast<std::int64_t>(scale.heat.size()) > six_hours) {
+      const HeatColumn& then =
+          scale.heat[scale.heat.size() - 1 - static_cast<std::size_t>(six_hours)];
+      if (row.local < then.drift.size()) {
+        const double change = sigma - static_cast<double>(then.drift[row.local]);
+        v.trend = change > 1.5 ? -1 : change < -1.5 ? 1 : 0;
+      }
+    }
+    if (is_silent)
+      v.caption = "no data since " + clock_of(*v.last_seen);
+    else if (is_muted)
+      v.caption = "new version " + v.version + " since " + clock_of(scale.end_of(m.version_tick));
+    else if (sigma >= 2)
+      v.caption = v.worst_metric + " " + signed_sigma(v.worst_sigma) +
+                  (since != 0 ? " since " + clock_of(scale.end_of(since)) : "");
+    else
+      v.caption = "all inside their bands";
+    if (incident != nullptr) v.caption += "; explained by " + incident->id;
+
+    for (const Timestamp at : out.heat_ticks) {
+      // The newest column of its own scale that is not after `at`.
+      const auto column =
+          std::upper_bound(scale.heat.begin(), scale.heat.end(), at,
+                           [](Timestamp t, const HeatColumn& c) { return t < c.ts; });
+      std::uint8_t score = 255;
+      if (column != scale.heat.begin()) {
+        const HeatColumn& c = *(column - 1);
+        if (at - c.ts < Duration(std::max(scale.step, main->step)) && row.local < c.score.size())
+          score = c.score[row.local];
+      }
+      out.heat.push_back(score);
+    }
+
+    // What needs no history.
+    const auto add = [&](std::string kind, std::string metric, Timestamp from, std::string text) {
+      if (out.static_findings.size() < static_findings_max)
+        out.static_findings.push_back({.kind = std::move(kind),
+                                       .model = v.id,
+                                       .metric = std::move(metric),
+                                       .since = from,
+                                       .text = std::move(text)});
+    };
+    if (is_silent)
+      add("no_data", "", *v.last_seen, v.id + " has sent nothing since " + clock_of(*v.last_seen));
+    for (const std::uint32_t s : m.series) {
+      const SeriesState& state = scale.series[s];
+      const std::string& metric = scale.channels[state.channel].name;
+      // A constant that never varied is not a line gone flat.
+      if (!is_silent && static_cast<int>(state.repeats) >= settings.flat_samples &&
+          state.base.abs_residual > 0 && state.base.total > state.repeats + 1) {
+        const auto ticks = static_cast<std::int64_t>(static_cast<float>(state.repeats) * m.step);
+        add("flat", metric, scale.end_of(state.last_tick - ticks),
+            metric + " of " + v.id + " repeats one value since " +
+                clock_of(scale.end_of(state.last_tick - ticks)));
+      }
+      if (settings.limits.empty() || is_silent || scale.recent.empty() || s >= scale.value.size() ||
+          scale.stamp[s] == std::numeric_limits<std::int64_t>::min() || is_null(scale.value[s]))
+        continue;
+      for (const Limit& limit : settings.limits) {
+        if (!matches(limit.metric, metric)) continue;
+        const double value = scale.value[s];
+        if (limit.high && value > *limit.high)
+          add("limit", metric, scale.end_of(state.last_tick),
+              metric + " of " + v.id + " is " + number(value) + ", above its limit " +
+                  number(*limit.high));
+        else if (limit.low && value < *limit.low)
+          add("limit", metric, scale.end_of(state.last_tick),
+              metric + " of " + v.id + " is " + number(value) + ", below its limit " +
+                  number(*limit.low));
+      }
+    }
+    out.models.push_back(std::move(v));
+  }
+
+  const auto score_of = [&](const Scale& scale, const Group& g) -> std::uint8_t {
+    if (g.share <= 0) return 0;
+    const double s = 100 * std::log1p(static_cast<double>(g.evidence) / g.share) /
+                     std::log1p(threshold(scale) / g.share);
+    return static_cast<std::uint8_t>(std::clamp(s, 0.0, 100.0));
+  };
+  for (const Dependency& d : topology.dependencies) {
+    DependencyView v;
+    v.id = d.id;
+    v.kind = d.kind;
+    v.team = d.team;
+    for (const auto& scale : scales) {
+      for (const Group& g : scale->groups) {
+        if (g.kind != Group::Kind::dependency) continue;
+        if (g.id != d.id && std::find(g.twins.begin(), g.twins.end(), d.id) == g.twins.end())
+          continue;
+        v.members += static_cast<std::uint32_t>(g.members.size());
+        v.moved += g.moved;
+        v.score = std::max(v.score, score_of(*scale, g));
+      }
+    }
+    for (const Case& c : cases) {
+      if (c.incident.state != Incident::State::open) continue;
+      if (c.incident.cause == d.id) v.incident = c.incident.id;
+    }
+    out.dependencies.push_back(std::move(v));
+  }
+  return out;
+}
+
+}  // namespace muster::aggregator

@@ -1,0 +1,177 @@
+#include "anomaly/baseline.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+namespace muster::anomaly {
+namespace {
+
+constexpr float abs_to_sd =
+    1.2533F;  // sqrt(pi / 2): a normal's standard deviation from its mean |r|
+constexpr float phi_max = 0.95F;
+constexpr float node_gain_min = 1.0F / 150;
+constexpr std::uint8_t cell_samples_min = 12;
+
+float clip(float v, float limit) {
+  return std::clamp(v, -limit, limit);
+}
+
+// A standard deviation this small beside the level is arithmetic, not a scale.
+bool is_scale(float sd, float level) {
+  return sd > 1e-6F * std::abs(level) && sd > 1e-30F;
+}
+
+}  // namespace
+
+Phase phase_of(std::int64_t unix_seconds) {
+  const auto floor_div = [](std::int64_t a, std::int64_t b) {
+    return a >= 0 ? a / b : -((-a + b - 1) / b);
+  };
+  const auto node_of_hour = [&](std::int64_t hour) {
+    const std::int64_t day = floor_div(hour, 24);
+    const std::int64_t weekday = ((day + 4) % 7 + 7) % 7;  // 1970-01-01 was a Thursday; 0 is Sunday
+    const bool weekend = weekday == 0 || weekday == 6;
+    return static_cast<std::uint8_t>((hour - day * 24) + (weekend ? 24 : 0));
+  };
+  const std::int64_t shifted = unix_seconds - 1800;
+  const std::int64_t hour = floor_div(shifted, 3600);
+  const auto rest = static_cast<float>(shifted - hour * 3600) / 3600;
+  Phase phase;
+  phase.node0 = node_of_hour(hour);
+  phase.node1 = node_of_hour(hour + 1);
+  phase.weight0 = 1 - rest;
+  phase.weight1 = rest;
+  const std::int64_t of_day = unix_seconds - floor_div(unix_seconds, 86400) * 86400;
+  phase.cell = static_cast<std::uint8_t>(of_day / (3 * 3600));
+  return phase;
+}
+
+Pace Pace::of(double samples_per_day) {
+  return {.level = static_cast<float>(1 / std::max(3 * samples_per_day, 336.0)),
+          .scale = static_cast<float>(1 / std::max(14 * samples_per_day, 40.0))};
+}
+
+float transformed(const Baseline& b, double x) {
+  if (b.log_floor <= 0) return static_cast<float>(x);
+  return static_cast<float>(std::log(std::max(x, static_cast<double>(b.log_floor))));
+}
+
+double untransformed(const Baseline& b, float y) {
+  return b.log_floor > 0 ? std::exp(static_cast<double>(y)) : static_cast<double>(y);
+}
+
+float usual(const Baseline& b, const Phase& phase) {
+  return b.level + phase.weight0 * b.node[phase.node0] + phase.weight1 * b.node[phase.node1];
+}
+
+float spread(const Baseline& b) {
+  return abs_to_sd * b.abs_residual;
+}
+
+Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, float gap) {
+  assert(gap >= 1);
+  if (b.total == 0) {
+    b.level = y;
+    b.total = b.since_reset = 1;
+    return {};
+  }
+  if (b.since_reset == 0) {
+    // The first value of a new version says where it is, and nothing about where it should be.
+    b.level = y - phase.weight0 * b.node[phase.node0] - phase.weight1 * b.node[phase.node1];
+    b.last_residual = 0;
+    b.since_reset = 1;
+    ++b.total;
+    return {};
+  }
+  Reading out;
+  const float r = y - usual(b, phase);
+  const float s = spread(b);
+  const bool young = b.total < Baseline::first_samples;
+  const bool fresh = b.since_reset < Baseline::first_samples;
+  const bool muted = b.since_reset < Baseline::muted_samples;
+  const bool scaled = is_scale(s, b.level);
+  if (scaled) out.deviation = clip(r / s, 50);
+
+  // Whitening.
+  const float phi = b.moment0 > 0 ? std::clamp(b.moment1 / b.moment0, 0.0F, phi_max) : 0;
+  const float phi_d = gap == 1 ? phi : std::pow(phi, gap);
+  const float e = (r - phi_d * b.last_residual) / std::sqrt(1 - phi_d * phi_d);
+
+  // Scale by time of day.
+  float& cell = b.cell[phase.cell];
+  std::uint8_t& cell_count = b.cell_count[phase.cell];
+  const float sigma = abs_to_sd * (cell_count >= cell_samples_min ? cell : b.abs_innovation);
+  const auto n = static_cast<float>(b.since_reset);
+  if (!young && !muted && is_scale(sigma, b.level))
+    out.z = clip(e / (sigma * std::sqrt(1 + 1 / n)), 50);
+
+  // From here on it learns.
+  const float gain = std::max(1 / (static_cast<float>(b.total) + 1), pace.scale);
+  if (!muted || young) {
+    const float limit = scaled && !young ? 2.5F * s : std::abs(r);
+    const float psi = clip(r, limit);
+    if (gap == 1) {
+      const float before = scaled && !young ? clip(b.last_residual, limit) : b.last_residual;
+      b.moment1 += gain * (psi * before - b.moment1);
+      b.moment0 += gain * (psi * psi - b.moment0);
+    }
+    // The first residuals are those of a level that is not yet one.
+    const float a = std::abs(r);
+    b.abs_residual += (b.total < 3 ? 0.5F : gain) * (a - b.abs_residual);
+    const bool winsorise = b.total > cell_samples_min && is_scale(b.abs_innovation, b.level);
+    const float base = abs_to_sd * b.abs_innovation;
+    b.abs_innovation +=
+        (b.total < 3 ? 0.5F : gain) *
+        ((winsorise ? std::min(std::abs(e), 4 * base) : std::abs(e)) - b.abs_innovation);
+    const float cell_gain = std::max(1 / (static_cast<float>(cell_count) + 1), 8 * pace.scale);
+    const float cell_limit = winsorise && is_scale(sigma, b.level) ? 4 * sigma : std::abs(e);
+    cell += cell_gain * (std::min(std::abs(e), cell_limit) - cell);
+    if (cell_count < 255) ++cell_count;
+    if (out.z) {
+      b.tail_share += pace.scale * ((std::abs(*out.z) > 2.5F ? 1.0F : 0.0F) - b.tail_share);
+    }
+  }
+  if (fresh) {
+    const float limit = !scaled || b.total < 6 ? std::abs(r) : muted ? 50 * s : 2.5F * s;
+    b.level += clip(r, limit) / (n + 2);
+  } else {
+    const float psi = scaled ? clip(r, 2.5F * s) : r;
+    b.level += pace.level * psi;
+    const auto learn_node = [&](std::uint8_t index, float weight) {
+      if (weight <= 0) return;
+      std::uint8_t& count = b.node_count[index];
+      b.node[index] += weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
+      if (count < 255) ++count;
+    };
+    learn_node(phase.node0, phase.weight0);
+    learn_node(phase.node1, phase.weight1);
+  }
+  b.last_residual = r;
+  ++b.since_reset;
+  ++b.total;
+  return out;
+}
+
+void reset(Baseline& b) {
+  b.since_reset = 0;
+  b.last_residual = 0;
+}
+
+void take_logarithms(Baseline& b, float floor) {
+  assert(floor > 0);
+  const float level = std::max(b.level, floor);
+  for (float& node : b.node) node = std::log(std::max(level + node, floor)) - std::log(level);
+  b.abs_residual /= level;
+  b.abs_innovation /= level;
+  for (float& cell : b.cell) cell /= level;
+  b.last_residual /= level;
+  b.moment0 /= level * level;
+  b.moment1 /= level * level;
+  b.level = std::log(level);
+  b.log_floor = floor;
+  for (std::uint8_t& count : b.node_count) count = std::min<std::uint8_t>(count, 2);
+  for (std::uint8_t& count : b.cell_count) count = std::min<std::uint8_t>(count, cell_samples_min);
+}
+
+}  // namespace muster::anomaly
