@@ -1,10 +1,11 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
+import { multiple_from, ordered, strongest, type AffectedOrder } from './affected';
 import { act, Failure, read_incident, type Act } from './api';
 import { Evidence, EvidenceNumbers, FailurePath } from './evidence';
 import { ago, clock_utc, count, moment, number, odds } from './format';
 import { on_incident, show_ack, use_live } from './live';
-import { AffectedTable, multiple_from, Multiple, ordered, strongest, type AffectedOrder } from './multiples';
+import { AffectedTable, Multiple } from './multiples';
 import { go, href, Link, set_query, use_location } from './router';
 import { find_models, say, show_keys, use_keys, use_title, use_width } from './shell';
 import { Failed, Loading } from './states';

@@ -38,8 +38,10 @@ export function count_states(models: Model[]): Record<ModelState, number> {
   return n;
 }
 
+// By state, then by the score in steps: a score that trembles does not make its cell jump about.
+const score_step = 20;
 export const worst_first = (a: Model, b: Model) =>
-  rank[a.state] - rank[b.state] || b.score - a.score || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+  rank[a.state] - rank[b.state] || Math.floor(b.score / score_step) - Math.floor(a.score / score_step) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
 // Groups of models, worst first, and in them the models, worst first. `order` is an order that was shown
 // before: while the reader points at the sheet nothing changes its place, and what is new goes last.

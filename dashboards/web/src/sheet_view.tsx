@@ -32,7 +32,7 @@ class Cell extends Component<CellProps> {
   render({ model: m, x, y, size, tab }: CellProps) {
     const tip = `${m.id}\n${state_words[m.state]}${m.state === 'silent' ? '' : `, score ${m.score}`}\n${m.caption || 'no monitor is out of its band'}`;
     return (
-      <g class="cell" role="button" tabIndex={tab ? 0 : -1} data-id={m.id} data-tip={tip} aria-label={model_label(m)}>
+      <g class="cell" role="button" tabindex={tab ? 0 : -1} data-id={m.id} data-tip={tip} aria-label={model_label(m)}>
         <CellShape model={m} x={x} y={y} size={size} />
       </g>
     );

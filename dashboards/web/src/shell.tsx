@@ -14,9 +14,11 @@ const pages = [
   { path: '/incidents', name: 'Incidents', icon: 'M7 1.5 13 12.5H1ZM7 5.5v3.2M7 10.4v.4' },
 ];
 
-export function find_models() {
-  if (location.pathname !== '/') go(href('/'));
-  requestAnimationFrame(() => document.querySelector<HTMLInputElement>('#find-models')?.focus());
+export function find_models(): void {
+  const focus = () => document.querySelector<HTMLInputElement>('#find-models')?.focus();
+  if (location.pathname === '/') return focus();
+  go(href('/'));
+  requestAnimationFrame(focus);
 }
 
 export function Shell({ path, acts, children }: { path: string; acts: boolean; children: ComponentChildren }) {
