@@ -18,7 +18,8 @@ void add_demo(CLI::App& app, Run& run) {
       "Every minute or two something breaks; what and where is printed, and more can be broken "
       "from the page.\n\n"
       "Example: muster demo --seed 7");
-  command->add_option("--to", settings->url, "the muster that is fed")->capture_default_str();
+  const auto url = std::make_shared<std::string>("http://127.0.0.1:9797");
+  command->add_option("--to", *url, "the muster that is fed")->capture_default_str();
   command->add_option("--state", settings->state_file,
                       "a file that keeps the fleet's clock between two starts");
   command->add_option("--seed", settings->seed, "which fleet")->capture_default_str();
@@ -28,12 +29,12 @@ void add_demo(CLI::App& app, Run& run) {
   command->add_option("--speed", settings->ticks_per_second, "ticks of ten minutes a second")
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
-  command->callback([&run, settings] {
-    run = [settings] {
+  command->callback([&run, settings, url] {
+    run = [settings, url] {
       DemoControl control;
       DemoDriver driver(*settings, control);
       const StopOnSignal stop([&] { driver.stop(); });
-      return driver.run();
+      return driver.run(*url);
     };
   });
 }

@@ -163,6 +163,7 @@ struct DemoDriver::State {
 
   DemoSettings settings;
   DemoControl& control;
+  std::string url;
   asio::io_context io;
   http::Client client;
   asio::steady_timer timer;
@@ -351,7 +352,7 @@ asio::awaitable<DemoDriver::State::Sent> DemoDriver::State::deliver(
   while (!stopping) {
     http::Outgoing request;
     request.method = method;
-    request.url = settings.url + path;
+    request.url = url + path;
     request.content_type = content_type;
     request.body = body;
     request.deadline = std::chrono::seconds(60);  // a commit behind a checkpoint of a slow disk
@@ -374,7 +375,7 @@ asio::awaitable<DemoDriver::State::Sent> DemoDriver::State::deliver(
       why = answer.error().what;
     }
     if (patience && std::chrono::steady_clock::now() - begun > *patience) {
-      std::fprintf(stderr, "demo: %s does not take %s: %s\n", settings.url.c_str(), path.c_str(),
+      std::fprintf(stderr, "demo: %s does not take %s: %s\n", url.c_str(), path.c_str(),
                    why.c_str());
       co_return Sent::failed;
     }
@@ -508,18 +509,24 @@ asio::awaitable<void> DemoDriver::State::drive() {
   publish();
   control.set_running(true);
   std::printf("demo: seed %llu, %u models; open %s\n", static_cast<unsigned long long>(saved.seed),
-              saved.models, settings.url.c_str());
+              saved.models, url.c_str());
   std::fflush(stdout);
   co_await live();
   control.set_running(false);
 }
 
 DemoDriver::DemoDriver(DemoSettings settings, DemoControl& control)
-    : state_(std::make_unique<State>(std::move(settings), control)) {}
+    : state_(std::make_unique<State>(std::move(settings), control)) {
+  state_->load();
+}
 DemoDriver::~DemoDriver() = default;
 
-int DemoDriver::run() {
-  state_->load();
+Timestamp DemoDriver::history_end() const {
+  return state_->fleet->time_of(state_->history_ticks());
+}
+
+int DemoDriver::run(const std::string& url) {
+  state_->url = url;
   std::exception_ptr fault;
   asio::co_spawn(state_->io, state_->drive(), [&](std::exception_ptr thrown) {
     fault = thrown;

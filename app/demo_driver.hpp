@@ -11,8 +11,7 @@
 namespace muster::app {
 
 struct DemoSettings {
-  std::string url = "http://127.0.0.1:9797";  // of the muster that is fed
-  std::string state_file;                     // where the fleet's clock is kept; empty: nowhere
+  std::string state_file;  // where the fleet's clock is kept; empty: nowhere
   std::uint64_t seed = 7;
   std::uint32_t models = 240;
   double ticks_per_second = 1;
@@ -30,14 +29,19 @@ struct DemoSettings {
 // now and then. It continues where its state file says it stood.
 class DemoDriver {
  public:
+  // Reads the state file; throws when it cannot be read.
   DemoDriver(DemoSettings settings, DemoControl& control);
   ~DemoDriver();
   DemoDriver(const DemoDriver&) = delete;
   DemoDriver& operator=(const DemoDriver&) = delete;
 
-  // Runs on the calling thread until stop(). Returns the exit code: 1 when the muster refuses what it is
-  // sent, or is not there at the start; once live, it waits for one that comes back.
-  int run();
+  // The first instant that is lived and not history.
+  Timestamp history_end() const;
+
+  // Feeds the muster at `url`, e.g. http://127.0.0.1:9797, on the calling thread until stop(). The exit code:
+  // 1 when the muster refuses what it is sent, or is not there at the start; once live, it waits for one that
+  // comes back.
+  int run(const std::string& url);
   // From any thread, once or more.
   void stop();
 

@@ -99,8 +99,9 @@ class FakeMuster {
 // A driver on a thread of its own.
 class Running {
  public:
-  Running(const DemoSettings& settings, DemoControl& control) : driver_(settings, control) {
-    thread_ = std::thread([this] { code_ = driver_.run(); });
+  Running(const FakeMuster& muster, const DemoSettings& settings, DemoControl& control)
+      : driver_(settings, control) {
+    thread_ = std::thread([this, url = muster.url] { code_ = driver_.run(url); });
   }
   ~Running() { stop(); }
   int stop() {
@@ -119,9 +120,8 @@ class Running {
 };
 
 // One day of history of a small fleet, then as fast as it goes.
-DemoSettings quick(const FakeMuster& muster) {
+DemoSettings quick() {
   DemoSettings settings;
-  settings.url = muster.url;
   settings.models = 60;
   settings.history_days = 1;
   settings.ticks_per_second = 1000;
@@ -160,7 +160,7 @@ TEST_CASE("the demo sends the topology, its history, and then lives") {
   FakeMuster muster;
   DemoControl control;
   {
-    Running demo(quick(muster), control);
+    Running demo(muster, quick(), control);
     REQUIRE(muster.wait_for([](auto& seen) { return posts(seen) > history_posts + 30; }));
     CHECK(demo.stop() == 0);
   }
@@ -197,7 +197,7 @@ TEST_CASE("a muster that is busy gets the same again, and one that refuses ends 
   DemoControl control;
   SECTION("503") {
     muster.refuse(503, 3);
-    Running demo(quick(muster), control);
+    Running demo(muster, quick(), control);
     REQUIRE(muster.wait_for([](auto& seen) { return posts(seen) > history_posts; }));
     CHECK(demo.stop() == 0);
     // Nothing is lost: the first post that got through is the first of the history.
@@ -205,7 +205,7 @@ TEST_CASE("a muster that is busy gets the same again, and one that refuses ends 
   }
   SECTION("400") {
     muster.refuse(400, 1000);
-    Running demo(quick(muster), control);
+    Running demo(muster, quick(), control);
     CHECK(demo.join() == 1);
   }
 }
@@ -215,18 +215,18 @@ TEST_CASE("a stopped demo goes on where it stood") {
       std::filesystem::temp_directory_path() / ("muster_demo_test_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   FakeMuster muster;
-  DemoSettings settings = quick(muster);
+  DemoSettings settings = quick();
   settings.state_file = (folder / "demo.json").string();
   DemoControl control;
   {
-    Running demo(settings, control);
+    Running demo(muster, settings, control);
     REQUIRE(muster.wait_for([](auto& seen) { return posts(seen) > history_posts + 25; }));
     demo.stop();
   }
   const auto before = muster.seen();
   {
     settings.seed = 99;  // does not matter any more
-    Running demo(settings, control);
+    Running demo(muster, settings, control);
     REQUIRE(muster.wait_for([&](auto& seen) { return posts(seen) > posts(before) + 25; }));
     demo.stop();
   }
@@ -247,10 +247,10 @@ TEST_CASE("what the page breaks is broken, and what is broken is told") {
   const auto refused = control.trigger(simulator::FaultKind::stale_feed);
   CHECK(!refused);  // not before it lives
 
-  DemoSettings settings = quick(muster);
+  DemoSettings settings = quick();
   settings.fault_gap_min = settings.fault_gap_max = 100'000;
   settings.ticks_per_second = 50;
-  Running demo(settings, control);
+  Running demo(muster, settings, control);
   REQUIRE(muster.wait_for([](auto& seen) { return posts(seen) > history_posts + 2; }));
   REQUIRE(control.trigger(simulator::FaultKind::stale_feed));
   const std::size_t at = posts(muster.seen());
