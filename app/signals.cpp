@@ -14,14 +14,17 @@ int farewell() {
 
 }  // namespace
 
-StopOnSignal::StopOnSignal(std::function<void()> stop) {
+StopOnSignal::StopOnSignal(std::function<void()> stop, std::function<void()> reload) {
   sigset_t wanted;
   sigemptyset(&wanted);
   for (const int signal : {SIGINT, SIGTERM, farewell()}) sigaddset(&wanted, signal);
+  if (reload) sigaddset(&wanted, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &wanted, &before_);
-  waiter_ = std::thread([wanted, stop = std::move(stop)] {
+  waiter_ = std::thread([wanted, stop = std::move(stop), reload = std::move(reload)] {
     int signal = 0;
-    while (sigwait(&wanted, &signal) == 0 && signal != farewell()) stop();
+    while (sigwait(&wanted, &signal) == 0 && signal != farewell()) {
+      (signal == SIGHUP ? reload : stop)();
+    }
   });
 }
 

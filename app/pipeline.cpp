@@ -1,0 +1,258 @@
+#include "app/pipeline.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.hpp"
+#include "schema/store/connection.hpp"
+
+namespace muster::app {
+namespace {
+
+using namespace std::chrono_literals;
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr Duration day = std::chrono::hours(24);
+
+// The aggregator is ahead of what is stored, so its state must not be saved.
+struct Stopped {};
+
+}  // namespace
+
+Pipeline::Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live)
+    : settings_(std::move(settings)), tail_(tail), desk_(desk), live_(live), control_(settings_.control_dsn) {}
+
+Pipeline::~Pipeline() { stop(); }
+
+void Pipeline::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Pipeline::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  stopping_.notify_all();
+  tail_.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Pipeline::wait(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  stopping_.wait_for(lock, patience, [this] { return stop_; });
+  return !stop_;
+}
+
+void Pipeline::apply(Topology topology) {
+  const std::lock_guard lock(mutex_);
+  work_.push_back([this, topology = std::move(topology)] { fleet_->apply(topology); });
+}
+
+void Pipeline::apply(std::vector<Event> events) {
+  const std::lock_guard lock(mutex_);
+  work_.push_back([this, events = std::move(events)] {
+    for (const Event& event : events) fleet_->observe(event);
+  });
+}
+
+Pipeline::Counters Pipeline::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+void Pipeline::restore() {
+  const std::optional<store::StoredTopology> stored = control_.load_topology();
+  const Topology topology = stored ? stored->topology : Topology{};
+  LogPositions positions;
+  if (const std::optional<store::Snapshot> snapshot = control_.load_snapshot()) {
+    Result<aggregator::Fleet> fleet =
+        aggregator::Fleet::restore(settings_.aggregator, topology, snapshot->state);
+    if (fleet) {
+      fleet_.emplace(std::move(*fleet));
+      positions = snapshot->positions;
+      log::info("aggregator.restored", {{"bytes", snapshot->state.size()}, {"tick_ms", to_millis(snapshot->at_tick)}});
+    } else {
+      log::warn("aggregator.snapshot_refused", {{"what", fleet.error().what}, {"then", "the log is read again from its start"}});
+    }
+  }
+  if (!fleet_) fleet_.emplace(settings_.aggregator, topology);
+  for (const LogPosition& p : positions) at_[{p.shard, p.collector}] = p.batch;
+
+  // Events are few and come in any order; those that the snapshot knew are known again.
+  const Timestamp from = fleet_->view().at - day;
+  std::vector<Event> events = control_.events(from, {std::numeric_limits<std::int64_t>::max() / 2});
+  std::reverse(events.begin(), events.end());
+  for (const Event& event : events) fleet_->observe(event);
+
+  store::IncidentFilter filter;
+  filter.state = Incident::State::resolved;
+  for (store::IncidentRow& row : control_.incidents(filter).rows) {
+    const std::string id = row.incident.id;
+    closed_[id] = std::move(row.incident);
+  }
+  for (const SeriesSetPtr& set : store::known_sets(settings_.data_dsn, settings_.shards)) known_[set->id] = set;
+  reader_ = std::make_unique<store::LogReader>(
+      store::LogReader::Settings{settings_.data_dsn, settings_.shards}, std::move(positions));
+}
+
+void Pipeline::run() {
+  // The database may be away when we start, or go away at any time: the same is tried again, and nothing is
+  // skipped, as every position moves only after what it stands for is done.
+  for (std::chrono::milliseconds pause = 100ms; !fleet_ || !reader_;) {
+    try {
+      restore();
+    } catch (const store::Unavailable& fault) {
+      log::warn("aggregator.waits", {{"what", fault.what()}, {"for", "its snapshot"}});
+      if (!wait(pause)) return;
+      pause = std::min(pause * 2, std::chrono::milliseconds(5000));
+    }
+  }
+  saved_at_ = SteadyClock::now();
+  publish();
+
+  // In the log until it has no more, then along the tail for as long as its batches follow on ours.
+  bool in_log = true;
+  std::chrono::milliseconds pause = 50ms;
+  while (wait(0ms)) {
+    std::deque<std::function<void()>> work;
+    {
+      const std::lock_guard lock(mutex_);
+      work.swap(work_);
+    }
+    for (const auto& job : work) job();
+    changed_ |= !work.empty();
+
+    try {
+      if (in_log) {
+        if (const std::optional<LogBatch> batch = reader_->next()) {
+          take(*batch);
+          const std::lock_guard lock(mutex_);
+          ++counters_.batches_read;
+          counters_.caught_up = false;
+          pause = 50ms;
+        } else if (reader_->waiting_for()) {
+          // A transaction that is acknowledged and not yet visible; a moment, or a minute after a crash.
+          if (!wait(pause)) break;
+          pause = std::min(pause * 2, std::chrono::milliseconds(1000));
+        } else {
+          in_log = false;
+          const std::lock_guard lock(mutex_);
+          counters_.caught_up = true;
+        }
+      } else if (std::optional<LogBatch> batch = tail_.pop(50ms)) {
+        const LogPosition& p = batch->position;
+        std::int64_t& at = at_[{p.shard, p.collector}];
+        if (p.batch == at + 1) {
+          take(*batch);
+          reader_->skip_to(p);
+          const std::lock_guard lock(mutex_);
+          ++counters_.batches_by_value;
+        } else if (p.batch > at + 1) {
+          in_log = true;  // the tail forgot some; this one will be read with them
+        }
+      }
+      if (changed_ && SteadyClock::now() - published_at_ >= settings_.publish_every) publish();
+      if (SteadyClock::now() - saved_at_ >= settings_.snapshot_every) save();
+    } catch (const store::Unavailable& fault) {
+      log::warn("aggregator.waits", {{"what", fault.what()}, {"for", "the database"}});
+      in_log = true;
+      if (!wait(pause)) break;
+      pause = std::min(pause * 2, std::chrono::milliseconds(5000));
+    } catch (const Stopped&) {
+      return;
+    }
+  }
+  try {
+    save();
+  } catch (const std::exception& fault) {
+    log::warn("aggregator.not_saved", {{"what", fault.what()}, {"then", "the log is read from the snapshot before"}});
+  }
+}
+
+void Pipeline::take(const LogBatch& batch) {
+  for (const SeriesSetPtr& set : batch.new_sets) {
+    fleet_->declare(*set);
+    known_.erase(set->id);
+  }
+  // A set may be older than this process, and new to the aggregator all the same.
+  if (!known_.empty()) {
+    for (const LogRows::Row& row : batch.rows.rows) {
+      const auto found = known_.find(row.set);
+      if (found == known_.end()) continue;
+      fleet_->declare(*found->second);
+      known_.erase(found);
+    }
+  }
+  const auto began = SteadyClock::now();
+  fleet_->observe(batch.rows);
+  std::vector<Finding> findings = fleet_->advance();
+  const std::chrono::duration<double> took = SteadyClock::now() - began;
+  report(std::move(findings));
+  at_[{batch.position.shard, batch.position.collector}] = batch.position.batch;
+
+  const aggregator::Counters& seen = fleet_->counters();
+  changed_ = true;
+  const std::lock_guard lock(mutex_);
+  counters_.fleet = seen;
+  counters_.evaluate_seconds += took.count();
+}
+
+void Pipeline::report(std::vector<Finding> findings) {
+  if (findings.empty()) return;
+  for (Finding& finding : findings) {
+    Incident& incident = finding.incident;
+    if (settings_.pages_from && incident.opened_at < *settings_.pages_from) incident.paged = false;
+    if (incident.state == Incident::State::open) {
+      closed_.erase(incident.id);
+    } else {
+      closed_[incident.id] = incident;
+    }
+  }
+  // The aggregator has moved on and cannot say it again, so this is tried until it is done.
+  for (std::chrono::milliseconds pause = 50ms;; pause = std::min(pause * 2, std::chrono::milliseconds(5000))) {
+    try {
+      desk_.apply(findings);
+      break;
+    } catch (const store::Unavailable& fault) {
+      log::warn("aggregator.waits", {{"what", fault.what()}, {"for", "its findings to be stored"}});
+    }
+    // Stopping now is as a kill: the snapshot before these findings is the one that counts.
+    if (!wait(pause)) throw Stopped();
+  }
+  const std::lock_guard lock(mutex_);
+  counters_.findings += findings.size();
+}
+
+void Pipeline::publish() {
+  auto view = std::make_shared<FleetView>(fleet_->view());
+  std::erase_if(closed_, [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
+  auto incidents = std::make_shared<dashboards::Incidents>(fleet_->open_incidents());
+  for (Incident& incident : *incidents) {
+    if (settings_.pages_from && incident.opened_at < *settings_.pages_from) incident.paged = false;
+  }
+  for (const auto& [id, incident] : closed_) incidents->push_back(incident);
+  {
+    const std::lock_guard lock(mutex_);
+    counters_.closed = view->at;
+    counters_.fleet = fleet_->counters();
+  }
+  live_.publish(std::move(view), std::move(incidents));
+  published_at_ = SteadyClock::now();
+  changed_ = false;
+}
+
+void Pipeline::save() {
+  saved_at_ = SteadyClock::now();
+  if (!fleet_ || fleet_->counters().ticks == ticks_saved_) return;
+  store::Snapshot snapshot;
+  snapshot.at_tick = fleet_->view().at;
+  snapshot.state = fleet_->snapshot();
+  for (const auto& [key, batch] : at_) snapshot.positions.push_back({key.first, key.second, batch});
+  control_.save_snapshot(snapshot);
+  ticks_saved_ = fleet_->counters().ticks;
+  const std::lock_guard lock(mutex_);
+  ++counters_.snapshots;
+}
+
+}  // namespace muster::app

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "aggregator/fleet.hpp"
+#include "app/desk.hpp"
+#include "app/tail.hpp"
+#include "dashboards/live.hpp"
+#include "schema/store/control.hpp"
+#include "schema/store/log_reader.hpp"
+
+namespace muster::app {
+
+// The log to findings: the aggregator's thread. It takes committed batches from the tail when they follow on
+// what it has, else from the log; hands findings to the desk; publishes the fleet after its ticks; and saves
+// its state with its position, so that after a kill it reads on from there.
+class Pipeline {
+ public:
+  struct Settings {
+    aggregator::Settings aggregator;
+    std::string control_dsn;
+    std::string data_dsn;
+    int shards = 1;
+    // Nothing that opened before it is paged: a fleet that sends its history first must not wake anybody for
+    // what is over. Nothing: everything may page.
+    std::optional<Timestamp> pages_from;
+    // After a kill at most that much is read and judged again; a snapshot of 10,000 series is 6 MB.
+    std::chrono::milliseconds snapshot_every{60'000};
+    // A page redraws ten times a second at most.
+    std::chrono::milliseconds publish_every{100};
+  };
+
+  // What it did, for /metrics. Any thread.
+  struct Counters {
+    aggregator::Counters fleet;
+    std::uint64_t batches_by_value = 0;
+    std::uint64_t batches_read = 0;
+    std::uint64_t findings = 0;
+    std::uint64_t snapshots = 0;
+    double evaluate_seconds = 0;  // wall clock, in the aggregator
+    Timestamp closed;             // the newest closed tick; 0 before the first
+    bool caught_up = false;       // it has read all that was committed when it last looked
+  };
+
+  Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live);
+  ~Pipeline();  // stops
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  void start();
+  // Finishes the batch at hand, saves its state and ends. Any thread.
+  void stop();
+
+  // Applied between two batches, in the order of the calls.
+  void apply(Topology topology);
+  void apply(std::vector<Event> events);
+
+  Counters counters() const;
+
+ private:
+  void run();
+  void restore();
+  void take(const LogBatch& batch);
+  void report(std::vector<Finding> findings);
+  void publish();
+  void save();
+  bool wait(std::chrono::milliseconds patience);  // false once it is to stop
+
+  Settings settings_;
+  Tail& tail_;
+  Desk& desk_;
+  dashboards::Live& live_;
+
+  store::Control control_;
+  std::optional<aggregator::Fleet> fleet_;
+  std::unique_ptr<store::LogReader> reader_;
+  std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> at_;  // (shard, collector) to batch
+  std::map<SetId, SeriesSetPtr> known_;                               // sets that were never declared
+  std::map<std::string, Incident> closed_;                            // in the last day of the fleet's time
+  std::uint64_t ticks_published_ = 0;
+  std::uint64_t ticks_saved_ = 0;
+  bool changed_ = true;
+  std::chrono::steady_clock::time_point published_at_{};
+  std::chrono::steady_clock::time_point saved_at_{};
+
+  mutable std::mutex mutex_;
+  std::condition_variable stopping_;
+  std::deque<std::function<void()>> work_;  // bounded by the desk, which has to commit each of them first
+  Counters counters_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace muster::app

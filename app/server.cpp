@@ -1,0 +1,383 @@
+#include "app/server.hpp"
+
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cstdio>
+#include <mutex>
+#include <utility>
+
+#include "app/api.hpp"
+#include "app/demo_routes.hpp"
+#include "app/desk.hpp"
+#include "app/metrics.hpp"
+#include "app/outbox.hpp"
+#include "app/pipeline.hpp"
+#include "app/run_on.hpp"
+#include "app/tail.hpp"
+#include "base/log.hpp"
+#include "collector/collector.hpp"
+#include "dashboards/live.hpp"
+#include "dashboards/routes.hpp"
+#include "schema/store/control.hpp"
+#include "schema/store/embedded.hpp"
+#include "schema/store/ingestor.hpp"
+#include "schema/store/migrate.hpp"
+#include "schema/store/partitions.hpp"
+
+namespace muster::app {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// Requests that are being handled when it is told to stop have this long.
+constexpr auto stop_grace = 5s;
+// How often the small jobs are looked at: whether PostgreSQL lives, whether partitions lie ahead.
+constexpr auto chore_every = 1s;
+constexpr auto partitions_every = 5min;
+// Decisions and finished deliveries are kept for a quarter, as incidents are asked about later.
+constexpr auto decisions_kept = std::chrono::hours(24 * 90);
+
+Timestamp wall_clock() {
+  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()).count()};
+}
+
+void say(const std::string& line) {
+  std::printf("muster: %s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+struct Server::State {
+  explicit State(ServerSettings s) : settings(std::move(s)), chore_timer(io) {}
+
+  ServerSettings settings;
+  std::string control_dsn;
+  std::string data_dsn;
+
+  asio::io_context io{1};
+  asio::thread_pool chores{1};
+  asio::thread_pool decoders{1};  // large bodies, beside the I/O thread
+  asio::steady_timer chore_timer;
+  std::atomic<bool> stopping = false;
+
+  // In the order in which they need each other; destroyed in the opposite one.
+  std::optional<store::EmbeddedPostgres> postgres;
+  Tail tail;
+  std::optional<store::Ingestor> ingestor;
+  std::optional<dashboards::Live> live;
+  std::optional<Desk> desk;
+  std::optional<Pipeline> pipeline;
+  std::optional<Outbox> outbox;
+  std::optional<http::Server> http;
+
+  collector::CountersPtr senders = std::make_shared<collector::Counters>();
+
+  std::mutex mutex;  // guards `http` between stop() and its making
+
+  void open_database();
+  http::Routes routes();
+  asio::awaitable<http::Response> metrics(http::Request request);
+  asio::awaitable<http::Response> ready(http::Request request);
+  asio::awaitable<http::Response> post_reload(http::Request request);
+  asio::awaitable<Result<void>> reload();
+  asio::awaitable<void> keep_house();
+  asio::awaitable<void> serve();
+  int run();
+};
+
+void Server::State::open_database() {
+  control_dsn = settings.control_dsn;
+  if (control_dsn.empty()) {
+    say("starting the private PostgreSQL in " + settings.data_dir.string());
+    store::EmbeddedPostgres::Settings embedded;
+    embedded.folder = settings.data_dir / "postgres";
+    postgres.emplace(embedded);
+    control_dsn = postgres->dsn();
+    for (const std::string& name : store::migrate(control_dsn)) say("applied " + name);
+  } else {
+    const store::SchemaState state = store::check(control_dsn);
+    if (state.is != store::SchemaState::Is::current) throw store::SchemaRefused(state.what);
+  }
+  data_dsn = settings.data_dsns.empty() ? control_dsn : settings.data_dsns.front();
+  store::make_partitions(data_dsn, wall_clock());
+}
+
+asio::awaitable<http::Response> Server::State::metrics(http::Request) {
+  MetricsPage page;
+  add_process(page);
+  page.gauge("muster_build_info", "Always 1; the version is a label", 1, {{"version", MUSTER_VERSION}});
+
+  const store::IngestCounters in = ingestor->counters();
+  const auto n = [](auto number) { return static_cast<double>(number); };
+  page.counter("muster_ingest_samples_accepted_total", "Samples committed and acknowledged", n(in.samples));
+  page.counter("muster_ingest_samples_duplicate_total", "Samples that were there already", n(in.duplicates));
+  page.counter("muster_ingest_samples_late_total", "Samples kept, but too late for a decision", n(in.late));
+  const char* refused = "muster_ingest_samples_refused_total";
+  const char* refused_help = "Samples not taken, by the reason that their sender was told";
+  page.counter(refused, refused_help, n(in.refused.labels), {{"reason", "labels"}});
+  page.counter(refused, refused_help, n(in.refused.limit), {{"reason", "limit"}});
+  page.counter(refused, refused_help, n(in.refused.ahead), {{"reason", "ahead_of_clock"}});
+  page.counter(refused, refused_help, n(in.refused.early), {{"reason", "before_2000"}});
+  page.counter("muster_ingest_busy_total", "Requests sent away with 503 as the queue was full", n(in.busy));
+  page.counter("muster_ingest_commits_total", "Transactions of the log", n(in.commits));
+  page.counter("muster_ingest_rows_total", "Rows of the log", n(in.rows));
+  page.counter("muster_ingest_resends_total", "Commits sent again as their outcome was not known", n(in.resends));
+  page.counter("muster_ingest_parked_total", "Batches the database refused; each is in the log as an error", n(in.parked));
+  page.counter("muster_ingest_commit_seconds_total", "Wall clock spent in commits", in.commit_seconds);
+  page.gauge("muster_ingest_queue_bytes", "Requests that wait to be committed", n(in.queue_bytes));
+  page.gauge("muster_ingest_queue_samples", "Samples that wait to be committed", n(in.queue_samples));
+  page.gauge("muster_ingest_series", "Series known", n(in.series));
+  page.gauge("muster_ingest_database_away", "1 while commits get no answer", in.away ? 1 : 0);
+
+  for (const auto& [sender, seen] : senders->senders) {
+    page.counter("muster_sender_requests_total", "Requests by sender", n(seen.requests), {{"sender", sender}});
+    page.counter("muster_sender_samples_accepted_total", "Samples taken, by sender", n(seen.accepted), {{"sender", sender}});
+    page.counter("muster_sender_samples_rejected_total", "Samples or lines not taken, by sender", n(seen.rejected), {{"sender", sender}});
+    page.counter("muster_sender_requests_refused_total", "Requests of which nothing could be read, by sender", n(seen.refused), {{"sender", sender}});
+  }
+
+  const Pipeline::Counters p = pipeline->counters();
+  page.counter("muster_aggregator_samples_total", "Samples judged", n(p.fleet.samples));
+  page.counter("muster_aggregator_late_total", "Samples behind the watermark", n(p.fleet.late));
+  page.counter("muster_aggregator_ticks_total", "Ticks closed, of all scales", n(p.fleet.ticks));
+  page.gauge("muster_aggregator_series", "Series judged or learning", n(p.fleet.series));
+  page.gauge("muster_aggregator_models", "Models seen", n(p.fleet.models));
+  page.counter("muster_aggregator_findings_total", "Openings, changes and ends of incidents", n(p.findings));
+  page.counter("muster_aggregator_pages_total", "Incidents that may wake someone", n(p.fleet.pages));
+  page.counter("muster_aggregator_seconds_total", "Wall clock spent judging", p.evaluate_seconds);
+  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came", n(p.batches_by_value), {{"from", "tail"}});
+  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came", n(p.batches_read), {{"from", "log"}});
+  page.counter("muster_aggregator_snapshots_total", "Times its state was saved", n(p.snapshots));
+  page.gauge("muster_aggregator_closed_tick_seconds", "Event time of the newest closed tick, unix seconds", n(p.closed.us) / 1e6);
+
+  const Outbox::Counters& out = outbox->counters();
+  page.counter("muster_notices_total", "Notices, by what became of them", n(out.sent), {{"outcome", "sent"}});
+  page.counter("muster_notices_total", "Notices, by what became of them", n(out.given_up), {{"outcome", "given_up"}});
+  page.counter("muster_notice_retries_total", "Deliveries that failed and come again", n(out.retried));
+  page.gauge("muster_notice_last_delay_seconds", "From the decision to the arrival of the last notice", out.last_delay_seconds);
+
+  const http::Counters& web = http->counters();
+  page.counter("muster_http_requests_total", "Requests handed to a handler", n(web.requests));
+  page.counter("muster_http_refused_total", "Requests answered by the server itself: limits, unknown paths, bad syntax", n(web.refused));
+  page.counter("muster_http_failed_total", "Handlers that threw", n(web.failed));
+  page.gauge("muster_http_connections", "Open connections", n(web.connections));
+  page.gauge("muster_http_streams", "Open event streams", n(web.streams));
+
+  http::Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = page.text();
+  co_return response;
+}
+
+asio::awaitable<http::Response> Server::State::ready(http::Request) {
+  http::Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  if (ingestor->counters().away) {
+    response.status = 503;
+    response.body = "the database does not answer\n";
+  } else if (!pipeline->counters().caught_up) {
+    response.status = 503;
+    response.body = "the aggregator is still reading the log\n";
+  } else {
+    response.body = "ready\n";
+  }
+  co_return response;
+}
+
+asio::awaitable<Result<void>> Server::State::reload() {
+  if (!settings.reload) co_return Error{"config", "there is no config file; start with --config FILE"};
+  Result<ServerSettings> fresh = settings.reload();
+  if (!fresh) {
+    log::error("config.kept", {{"what", fresh.error().what}});
+    co_return fresh.error();
+  }
+  co_await desk->reload(fresh->router);
+  outbox->reload(fresh->channels);
+  log::info("config.reloaded");
+  co_return Result<void>();
+}
+
+asio::awaitable<http::Response> Server::State::post_reload(http::Request) {
+  const Result<void> done = co_await reload();
+  if (!done) {
+    co_return http::error(400, "bad_config", done.error(), "the config that was loaded before stays in force");
+  }
+  co_return http::no_content();
+}
+
+http::Routes Server::State::routes() {
+  http::Routes routes;
+  const auto submit = [this](SampleBatch batch, std::function<void(Stored)> done) {
+    ingestor->submit(std::move(batch), std::move(done));
+  };
+  collector::Settings collect;
+  collect.workers = decoders.get_executor();
+  collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders);
+  dashboards::add_routes(routes, *live, *desk);
+
+  store::Control control(control_dsn);
+  const std::optional<store::StoredTopology> stored = control.load_topology();
+  add_catalog_routes(routes, *desk, *pipeline,
+                     std::make_shared<const Topology>(stored ? stored->topology : Topology{}));
+  if (settings.demo) {
+    routes.add(http::Method::get, "/api/v1/demo", get_demo(*settings.demo));
+    routes.add(http::Method::get, "/api/v1/demo/truth", get_demo_truth(*settings.demo));
+    routes.add(http::Method::post, "/api/v1/demo/faults", post_demo_fault(*settings.demo));
+  }
+  routes.add(http::Method::get, "/metrics", [this](http::Request r) { return metrics(std::move(r)); });
+  routes.add(http::Method::get, "/-/ready", [this](http::Request r) { return ready(std::move(r)); });
+  routes.add(http::Method::post, "/-/reload", [this](http::Request r) { return post_reload(std::move(r)); });
+  routes.add(http::Method::get, "/-/healthy", [](http::Request) -> asio::awaitable<http::Response> {
+    http::Response response;
+    response.content_type = "text/plain; charset=utf-8";
+    response.body = "healthy\n";
+    co_return response;
+  });
+  return routes;
+}
+
+asio::awaitable<void> Server::State::keep_house() {
+  auto partitions_at = std::chrono::steady_clock::now() + partitions_every;
+  while (!stopping) {
+    try {
+      if (postgres) {
+        auto look = [this] { return postgres->ensure_running(); };
+        co_await run_on(chores, look);
+      }
+      if (std::chrono::steady_clock::now() >= partitions_at) {
+        partitions_at += partitions_every;
+        auto make = [this] {
+          const Timestamp now = wall_clock();
+          store::make_partitions(data_dsn, now);
+          store::drop_partitions(data_dsn, now - std::chrono::hours(24 * settings.retention_days), settings.shards);
+        };
+        co_await run_on(chores, make);
+        co_await desk->prune(wall_clock() - decisions_kept);
+      }
+    } catch (const std::exception& fault) {
+      log::warn("chores.failed", {{"what", fault.what()}, {"then", "tried again"}});
+    }
+    chore_timer.expires_after(chore_every);
+    boost::system::error_code ignored;
+    co_await chore_timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+// The owner of all that runs on the I/O thread: it ends when every part has.
+asio::awaitable<void> Server::State::serve() {
+  co_await http->run();
+  stopping = true;
+  chore_timer.cancel();
+  live->stop();
+  outbox->stop();
+  desk->stop();
+}
+
+int Server::State::run() {
+  open_database();
+
+  store::Ingestor::Settings ingest;
+  ingest.data_dsns = settings.data_dsns.empty() ? std::vector{control_dsn} : settings.data_dsns;
+  ingest.collector = store::Control(control_dsn).new_collector("muster");
+  ingest.registry.shards = settings.shards;
+  ingest.registry.series_max = settings.series_max;
+  ingest.registry.lateness = settings.lateness;
+  ingest.registry.future_max = settings.future_max;
+  ingest.queue_bytes_max = settings.queue_bytes_max;
+  ingestor.emplace(std::move(ingest), wall_clock, [this](LogBatch batch) { tail.push(std::move(batch)); });
+
+  live.emplace(io.get_executor());
+  desk.emplace(io, control_dsn, settings.router, wall_clock, *live);
+
+  Pipeline::Settings evaluate;
+  evaluate.aggregator = settings.aggregator;
+  evaluate.control_dsn = control_dsn;
+  evaluate.data_dsn = data_dsn;
+  evaluate.shards = settings.shards;
+  evaluate.pages_from = settings.pages_from;
+  pipeline.emplace(std::move(evaluate), tail, *desk, *live);
+  outbox.emplace(io, *desk, settings.channels, wall_clock);
+  desk->on_notices([this] { outbox->wake(); });
+
+  {
+    const std::lock_guard lock(mutex);
+    if (stopping) return 0;
+    http.emplace(io, settings.http, routes());
+  }
+  if (const Result<void> listening = http->listen(); !listening) {
+    std::fprintf(stderr, "muster: %s: %s\n", listening.error().where.c_str(), listening.error().what.c_str());
+    return 1;
+  }
+
+  // A part that ends with an exception takes the rest down in order: a muster that is half alive is worse
+  // than one that its supervisor starts again.
+  int code = 0;
+  const auto ended = [this, &code](const char* part) {
+    return [this, &code, part](std::exception_ptr fault) {
+      if (!fault) return;
+      try {
+        std::rethrow_exception(fault);
+      } catch (const std::exception& what) {
+        log::error("server.part_failed", {{"part", part}, {"what", what.what()}});
+      }
+      code = 1;
+      http->stop(stop_grace);
+    };
+  };
+  pipeline->start();
+  asio::co_spawn(io, serve(), ended("http"));
+  asio::co_spawn(io, desk->recall(), ended("recall"));
+  asio::co_spawn(io, desk->keep_time(), ended("router"));
+  asio::co_spawn(io, outbox->run(), ended("outbox"));
+  asio::co_spawn(io, keep_house(), ended("chores"));
+
+  say("open " + http->url());
+  if (settings.on_ready) settings.on_ready(http->url());
+  io.run();
+
+  say("stopping: writing what is queued");
+  ingestor->stop();
+  pipeline->stop();
+  return code;
+}
+
+Server::Server(ServerSettings settings) : state_(std::make_unique<State>(std::move(settings))) {}
+
+Server::~Server() = default;
+
+int Server::run() {
+  const int code = state_->run();
+  // PostgreSQL last, when nobody needs it any more.
+  state_->http.reset();
+  state_->outbox.reset();
+  state_->pipeline.reset();
+  state_->desk.reset();
+  state_->ingestor.reset();
+  state_->decoders.join();
+  state_->chores.join();
+  state_->postgres.reset();
+  return code;
+}
+
+void Server::stop() {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->http) {
+    state_->http->stop(stop_grace);
+  } else {
+    state_->stopping = true;
+  }
+}
+
+void Server::reload() {
+  asio::co_spawn(state_->io, state_->reload(), [](std::exception_ptr fault, const Result<void>&) {
+    if (fault) log::error("config.kept", {{"what", "the reload failed inside"}});
+  });
+}
+
+}  // namespace muster::app

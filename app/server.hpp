@@ -1,0 +1,70 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "aggregator/settings.hpp"
+#include "base/result.hpp"
+#include "http/server.hpp"
+#include "router/channels/channels.hpp"
+#include "router/settings.hpp"
+
+namespace muster::app {
+
+class DemoControl;
+
+// All that a running muster needs to know. Where it comes from (YAML, flags, a demo) is not its concern.
+struct ServerSettings {
+  std::filesystem::path data_dir = "data";
+  std::string control_dsn;             // empty: a private PostgreSQL in data_dir
+  std::vector<std::string> data_dsns;  // empty: the control one
+  int shards = 1;
+  int retention_days = 90;  // of the sample log
+
+  http::Settings http;
+  aggregator::Settings aggregator;
+  router::Settings router = router::default_settings();
+  channels::Settings channels;
+
+  std::size_t series_max = 2'000'000;
+  std::size_t queue_bytes_max = 256u << 20;
+  Duration lateness = std::chrono::minutes(30);
+  Duration future_max = std::chrono::minutes(10);
+
+  // Nothing that opened before it, in event time, is paged: for a fleet that sends its history first.
+  std::optional<Timestamp> pages_from;
+  DemoControl* demo = nullptr;
+
+  // Reads the config anew, for SIGHUP and POST /-/reload; the router's and the channels' settings of what it
+  // gives are taken over. Empty: there is nothing to reload.
+  std::function<Result<ServerSettings>()> reload;
+  // Called once it listens, with the address of the page.
+  std::function<void(const std::string& url)> on_ready;
+};
+
+// A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. Serves until stop.
+class Server {
+ public:
+  explicit Server(ServerSettings settings);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Blocks until stop(). The exit code; what keeps it from starting is printed with its remedy.
+  int run();
+  // From any thread: stops listening, finishes what is under way, saves, ends.
+  void stop();
+  // From any thread.
+  void reload();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace muster::app
