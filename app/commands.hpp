@@ -14,13 +14,17 @@ namespace muster::app {
 using Run = std::function<int()>;
 using AddCommand = void (*)(CLI::App& app, Run& run);
 
+void add_check_config(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
+void add_routes(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);
 void add_version(CLI::App& app, Run& run);
 
 // In the order `muster --help` lists them. A new command is a file and a line here.
 inline constexpr std::array commands{
+    AddCommand{add_check_config},
     AddCommand{add_demo},
+    AddCommand{add_routes},
     AddCommand{add_simulate},
     AddCommand{add_version},
 };

@@ -1,0 +1,316 @@
+#include "app/config.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "router/labels.hpp"
+
+using namespace muster;
+using namespace muster::app;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string examples = std::string(MUSTER_SOURCE_DIR) + "/examples/";
+
+std::string faults(std::string_view yaml) {
+  const auto config = parse_config(yaml, "m.yaml");
+  return config ? "" : config.error().what;
+}
+Config good(std::string_view yaml) {
+  auto config = parse_config(yaml, "m.yaml");
+  INFO((config ? "" : config.error().what));
+  REQUIRE(config);
+  return std::move(*config);
+}
+std::vector<std::string> receivers(const Config& config, Labels labels) {
+  std::vector<std::string> out;
+  for (const auto i : router::match(config.router.routes, router::canonical(std::move(labels))))
+    out.push_back(config.router.routes[i].receiver);
+  return out;
+}
+
+constexpr std::string_view minimal = R"(
+route: {receiver: a}
+receivers:
+  - name: a
+    webhook_configs: [{url: 'http://127.0.0.1:1/'}]
+)";
+
+}  // namespace
+
+TEST_CASE("durations are Prometheus's words") {
+  CHECK(parse_duration("5m").value() == Duration(5min));
+  CHECK(parse_duration("1h30m").value() == Duration(90min));
+  CHECK(parse_duration("1y2w3d4h5m6s7ms").value() ==
+        Duration(365 * 24h + 14 * 24h + 72h + 4h + 5min + 6s + 7ms));
+  CHECK(parse_duration("0s").value() == Duration(0));
+  CHECK(parse_duration("0").value() == Duration(0));
+  // Refused by Alertmanager too.
+  for (const auto* text :
+       {"1.5h", "30", "30m1h", "-1s", "", "s", "1m1m", "5 m", "99999999999y", "+1s"})
+    CHECK_FALSE(parse_duration(text));
+}
+
+TEST_CASE("the examples load") {
+  const auto own = load_config(examples + "muster.yaml");
+  INFO((own ? "" : own.error().what));
+  REQUIRE(own);
+  CHECK(own->warnings.empty());
+  CHECK(own->router.external_url == "https://muster.example.org");
+  CHECK(own->storage.retention == Duration(7 * 24h));
+  CHECK(own->aggregator.limits.size() == 2);
+  CHECK(own->channels.webhooks.at(0).url.file == examples + "secrets/on-call-url");
+  using R = std::vector<std::string>;
+  CHECK(receivers(*own, {{"team", "data-platform"}, {"severity", "critical"}}) ==
+        R{"data-platform"});
+  CHECK(receivers(*own, {{"team", "data-platform"}, {"severity", "warning"}}) ==
+        R{"data-platform", "on-call"});
+  CHECK(receivers(*own, {{"severity", "critical"}}) == R{"on-call"});
+
+  const auto pasted = load_config(examples + "alertmanager-style.yaml");
+  INFO((pasted ? "" : pasted.error().what));
+  REQUIRE(pasted);
+  CHECK(pasted->warnings.empty());
+  CHECK(receivers(*pasted, {{"team", "data"}, {"severity", "critical"}}) == R{"pager", "data"});
+  CHECK(receivers(*pasted, {{"team", "database"}}) == R{"default"});
+  CHECK(pasted->channels.webhooks.at(0).username == "muster");
+  CHECK(pasted->router.receivers.at(2).integrations.at(0).max_alerts == 20);
+}
+
+TEST_CASE("an empty file is a log, and so is none") {
+  for (const Config& config : {good(""), good("{}"), Config{}}) {
+    REQUIRE(config.router.routes.size() == 1);
+    REQUIRE(config.router.receivers.size() == 1);
+    CHECK(config.router.receivers[0].integrations.at(0).channel == "log");
+    REQUIRE(config.channels.logs.size() == 1);
+    CHECK(config.channels.logs[0].target == config.router.receivers[0].integrations[0].target);
+  }
+}
+
+TEST_CASE("every fault is told at once, with line, column and remedy") {
+  const std::string all = faults(R"(budjet: {pages_per_week: 1}
+route:
+  reciever: on-call
+  receiver: on-cal
+  group_wait: 1.5h
+  group_by: [a, a]
+receivers:
+  - name: on-call
+    webhook_configs:
+      - url: ftp://x
+        max_alerts: many
+    email_configs: [{to: a@b}]
+  - name: on-call
+collector:
+  future_max_seconds: -1
+)");
+  CHECK(all.find("m.yaml:1:1: unknown key 'budjet' in the config; did you mean 'budget'?") !=
+        all.npos);
+  CHECK(all.find("m.yaml:3:3: unknown key 'reciever' in route; did you mean 'receiver'?") !=
+        all.npos);
+  CHECK(all.find("m.yaml:4:13: there is no receiver 'on-cal'; did you mean 'on-call'?") !=
+        all.npos);
+  CHECK(all.find("m.yaml:5:15: group_wait: '1.5h' is no duration") != all.npos);
+  CHECK(all.find("m.yaml:6:13: route.group_by: names a label twice") != all.npos);
+  CHECK(all.find("m.yaml:10:14: the URL cannot be sent to") != all.npos);
+  CHECK(all.find("m.yaml:11:21: max_alerts has to be a whole number from 0 to 1000000") !=
+        all.npos);
+  CHECK(
+      all.find(
+          "m.yaml:12:5: not supported: email_configs; there is webhook_configs and log_configs") !=
+      all.npos);
+  CHECK(all.find("m.yaml:13:11: there is a receiver 'on-call' already") != all.npos);
+  CHECK(all.find("m.yaml:15:23: future_max_seconds has to be a number from 0") != all.npos);
+  CHECK(std::count(all.begin(), all.end(), '\n') == 9);
+}
+
+TEST_CASE("what Alertmanager refuses is refused") {
+  const auto with = [](std::string_view route) {
+    return faults("receivers: [{name: a}]\nroute:\n  receiver: a\n" + std::string(route));
+  };
+  CHECK(with("").empty());
+  CHECK(with("  matchers: ['a=b']\n").find("the root takes every alert") != std::string::npos);
+  CHECK(with("  continue: true\n").find("no sibling") != std::string::npos);
+  CHECK(with("  group_interval: 0s\n")
+            .find("m.yaml:4:19: route.group_interval: must be more than 0") != std::string::npos);
+  CHECK(with("  repeat_interval: 0s\n").find("more than 0") != std::string::npos);
+  CHECK(with("  group_wait: 0s\n").empty());
+  CHECK(with("  group_by: ['...', a]\n").find("keep one of the two") != std::string::npos);
+  CHECK(with("  group_by: a\n").find("m.yaml:4:13: group_by has to be a list") !=
+        std::string::npos);
+  CHECK(with("  routes: [{matchers: 'a=b'}]\n").find("matchers has to be a list") !=
+        std::string::npos);
+  CHECK(with("  routes: [{matchers: ['a=~\"(\"']}]\n").find("regular expression") !=
+        std::string::npos);
+  CHECK(with("  routes: [{match_re: {a: '('}}]\n").find("regular expression") != std::string::npos);
+  CHECK(with("  routes: [null]\n").find("routes has an empty entry") != std::string::npos);
+  CHECK(with("  routes: [{mute_time_intervals: [night]}]\n").find("no time interval 'night'") !=
+        std::string::npos);
+  CHECK(with("  group_wait: 1s\n  group_wait: 2s\n")
+            .find("m.yaml:5:3: 'group_wait' stands twice, first in line 4") != std::string::npos);
+  CHECK(faults("receivers: [{name: a}]").find("route: {receiver: a}") != std::string::npos);
+  CHECK(faults("route: {}").find("the root needs a receiver") != std::string::npos);
+  CHECK(faults("route: {receiver: a}").find("add it to `receivers`") != std::string::npos);
+  CHECK(faults("[1, 2]").find("has to be a mapping") != std::string::npos);
+  CHECK(faults("a: [1,\nb: }").find("m.yaml:2:4: this is not YAML") != std::string::npos);
+  CHECK(faults("route: &r {receiver: a, routes: [*r]}\nreceivers: [{name: a}]")
+            .find("deeper than 32") != std::string::npos);
+}
+
+TEST_CASE("matchers in any of their three spellings, and a warning where grammars differ") {
+  const Config config = good(R"(
+receivers: [{name: a}, {name: b}, {name: c}]
+route:
+  receiver: a
+  routes:
+    - {matchers: ['x="1", y=~"2|3"', 'z!=4'], receiver: b}
+    - {match: {x: 5}, match_re: {y: "6.*"}, receiver: c}
+    - {matchers: ['x=a b'], receiver: c}
+)");
+  using R = std::vector<std::string>;
+  CHECK(receivers(config, {{"x", "1"}, {"y", "3"}}) == R{"b"});
+  CHECK(receivers(config, {{"x", "1"}, {"y", "3"}, {"z", "4"}}) == R{"a"});
+  CHECK(receivers(config, {{"x", "5"}, {"y", "67"}}) == R{"c"});
+  CHECK(receivers(config, {{"x", "a b"}}) == R{"c"});
+  REQUIRE(config.warnings.size() == 1);
+  CHECK(config.warnings[0].find("m.yaml:8:") == 0);
+}
+
+TEST_CASE("what loads and has no effect is warned about") {
+  const Config config = good(std::string(minimal) +
+                             "templates: ['*.tmpl']\nglobal: {smtp_from: a@b}\n"
+                             "inhibit_rules: [{}]\n");
+  REQUIRE(config.warnings.size() == 3);
+}
+
+TEST_CASE("who may be told how: http_config of a receiver or of all") {
+  const Config config = good(R"(
+global:
+  http_config: {bearer_token: t0}
+route: {receiver: a}
+receivers:
+  - name: a
+    webhook_configs:
+      - url: http://h/1
+      - url: http://h/1
+      - url: http://h/2
+        http_config:
+          authorization: {type: Token, credentials_file: /s/t}
+          tls_config: {ca_file: ca.pem}
+          http_headers: {X-A: {values: [b]}}
+)");
+  const auto& hooks = config.channels.webhooks;
+  REQUIRE(hooks.size() == 3);
+  CHECK(hooks[0].credentials.value == "t0");
+  CHECK(hooks[2].credentials.file == "/s/t");
+  CHECK(hooks[2].authorization_type == "Token");
+  CHECK(hooks[2].ca_file == "ca.pem");  // the file has no folder of its own in this test
+  CHECK(hooks[2].headers.at(0) == std::pair<std::string, std::string>{"X-A", "b"});
+  CHECK(hooks[0].target != hooks[1].target);
+  CHECK(hooks[1].target != hooks[2].target);
+  CHECK(hooks[0].target.find("h/1") == std::string::npos);  // a URL is often a secret
+
+  const auto http = [](std::string_view text) {
+    return faults(
+        "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'http://h', "
+        "http_config: " +
+        std::string(text) + "}]}]");
+  };
+  CHECK(http("{bearer_token: a, basic_auth: {username: b}}").find("keep one") != std::string::npos);
+  CHECK(http("{bearer_token: a, bearer_token_file: b}").find("keep one of the two") !=
+        std::string::npos);
+  CHECK(http("{tls_config: {insecure_skip_verify: true}}").find("always checked") !=
+        std::string::npos);
+  CHECK(http("{proxy_url: 'http://p'}").find("not supported: proxy_url") != std::string::npos);
+  CHECK(http("{oauth2: {}}").find("not supported: oauth2") != std::string::npos);
+  CHECK(faults("route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{}]}]")
+            .find("needs url or url_file") != std::string::npos);
+}
+
+TEST_CASE(
+    "reordering receivers' integrations keeps who they are, and what is not routing keeps groups") {
+  const auto targets = [](const Config& c) {
+    std::set<std::string> out;
+    for (const auto& i : c.router.receivers.at(0).integrations) out.insert(i.target);
+    return out;
+  };
+  const auto with = [](std::string_view hooks, std::string_view more = "") {
+    return good("route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [" +
+                std::string(hooks) + "]}]\n" + std::string(more));
+  };
+  const Config one = with("{url: 'http://h/1'}, {url: 'http://h/2'}");
+  const Config other = with("{url: 'http://h/2'}, {url: 'http://h/1'}");
+  CHECK(targets(one) == targets(other));
+  CHECK(one.router.config_hash ==
+        with("{url: 'http://h/1'}, {url: 'http://h/2'}", "budget: {pages_per_week: 2}")
+            .router.config_hash);
+  CHECK(one.router.config_hash != with("{url: 'http://h/1'}").router.config_hash);
+}
+
+TEST_CASE("time intervals are read by Alertmanager's rules") {
+  const auto window = [](std::string_view text) {
+    return "time_intervals: [{name: t, time_intervals: [" + std::string(text) + "]}]";
+  };
+  for (const auto* text :
+       {"{}", "{times: []}", "{times: [{start_time: '00:00', end_time: '24:00'}]}",
+        "{weekdays: ['Monday:friday', SUNDAY]}", "{months: ['january:3', 12]}",
+        "{days_of_month: ['1:5', '-3:-1', '25:-1', '31']}", "{years: [2026, '2027:2030']}",
+        "{location: Europe/Berlin}", "{location: UTC}", "{location: Local}"}) {
+    INFO(text);
+    CHECK(faults(window(text)).empty());
+  }
+  for (const auto* text :
+       {"{times: [{start_time: '22:00', end_time: '06:00'}]}",
+        "{times: [{start_time: '9:00', end_time: '10:00'}]}",
+        "{times: [{start_time: '09:00', end_time: '24:01'}]}", "{weekdays: ['saturday:monday']}",
+        "{weekdays: [mon]}", "{months: ['december:january']}", "{months: [13]}", "{months: [0]}",
+        "{days_of_month: ['-1:5']}", "{days_of_month: ['25:-10']}", "{days_of_month: [0]}",
+        "{days_of_month: ['32']}", "{location: Mars/Base}", "{wekdays: [monday]}"}) {
+    INFO(text);
+    CHECK_FALSE(faults(window(text)).empty());
+  }
+}
+
+TEST_CASE("a place's wall clock is followed into the coming decades") {
+  const Config config = good(
+      "time_intervals: [{name: t, time_intervals: [{times: [{start_time: '09:00', end_time: "
+      "'17:00'}], location: "
+      "Europe/Berlin}]}]");
+  const router::TimeInterval& office = config.router.intervals.at(0);
+  // date -u -d '2026-03-29 07:00' +%s and the like; 2040 has summer time on the first of July.
+  CHECK(office.contains(from_seconds(1'774'767'600)));  // 2026-03-29 07:00Z, 09:00 in summer time
+  CHECK_FALSE(office.contains(from_seconds(1'774'767'540)));  // a minute before
+  CHECK_FALSE(
+      office.contains(from_seconds(1'792'911'600)));    // 2026-10-25 07:00Z, 08:00 in winter time
+  CHECK(office.contains(from_seconds(1'792'915'200)));  // 2026-10-25 08:00Z
+  CHECK(office.contains(from_seconds(2'224'738'800)));  // 2040-07-01 07:00Z
+  CHECK_FALSE(office.contains(from_seconds(2'224'767'600)));  // 2040-07-01 15:00Z
+}
+
+TEST_CASE("muster's own parts") {
+  const Config config = good(R"(
+budget: {pages_per_week: 0.5}
+collector: {listen: '0.0.0.0:80', behind_proxy: true, lateness_seconds: 90, queue_bytes_max: 1048576}
+storage: {control_dsn: 'dbname=x', data_dsns: ['dbname=y'], shards: 2, retention: 2w}
+aggregator: {warmup_days: 7, tick_seconds: 60, workers: 2, limits: [{metric: psi, above: 0.2, below: 0}]}
+web: {external_url: 'https://m.example/x/'}
+access: {}
+)");
+  CHECK(config.budget.pages_per_week == .5);
+  CHECK(config.collector.lateness == Duration(90s));
+  CHECK(config.storage.retention == Duration(14 * 24h));
+  CHECK(config.aggregator.tick == Duration(60s));
+  CHECK(config.aggregator.limits.at(0).below == 0.);
+  CHECK(config.router.external_url == "https://m.example/x");
+  CHECK_FALSE(faults("collector: {listen: 9797}").empty());
+  CHECK_FALSE(faults("collector: {listen: 'a:99999'}").empty());
+  CHECK_FALSE(faults("storage: {data_dsns: [x]}").empty());
+  CHECK_FALSE(faults("storage: {control_dsn: x, control_dsn_file: y}").empty());
+  CHECK_FALSE(faults("aggregator: {limits: [{metric: x}]}").empty());
+  CHECK_FALSE(faults("budget: {pages_per_week: .nan}").empty());
+  CHECK_FALSE(faults("web: {external_url: 'muster'}").empty());
+  CHECK_FALSE(faults("access: {tokens: []}").empty());
+  CHECK_FALSE(load_config("/nonexistent/m.yaml"));
+}
