@@ -1,27 +1,63 @@
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
+#include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <thread>
 
 #include "app/commands.hpp"
 #include "app/demo_driver.hpp"
+#include "app/serve.hpp"
 #include "app/signals.hpp"
 
 namespace muster::app {
+namespace {
+
+int run_demo(const ServeFlags& flags, DemoSettings demo) {
+  Result<ServerSettings> settings = server_settings(flags);
+  if (!settings) {
+    std::fprintf(stderr, "%s\n", settings.error().what.c_str());
+    return 2;
+  }
+  std::filesystem::create_directories(flags.data_dir);
+  demo.state_file = (flags.data_dir / "demo.json").string();
+
+  DemoControl control;
+  DemoDriver driver(std::move(demo), control);
+  settings->demo = &control;
+  // Its history is sent like any other sample, and what happened in it is over.
+  settings->pages_from = driver.history_end();
+
+  std::thread feeder;
+  int fed = 0;
+  Server server(std::move(*settings));
+  const StopOnSignal signals([&] { server.stop(); });
+  server.on_ready([&](const std::string& url) {
+    feeder = std::thread([&, url] {
+      fed = driver.run(url);
+      if (fed != 0) server.stop();
+    });
+  });
+  const int served = server.run();
+  driver.stop();
+  if (feeder.joinable()) feeder.join();
+  return served != 0 ? served : fed;
+}
+
+}  // namespace
 
 void add_demo(CLI::App& app, Run& run) {
   const auto settings = std::make_shared<DemoSettings>();
+  const auto flags = std::make_shared<ServeFlags>();
+  flags->data_dir = "data/demo";
   CLI::App* command =
-      app.add_subcommand("demo", "an invented fleet with known faults, before your eyes");
+      app.add_subcommand("demo", "serve an invented fleet with known faults, before your eyes");
   command->footer(
-      "Sends four weeks of an invented fleet's history, then ten minutes of its life each second, "
-      "over HTTP.\n"
-      "Every minute or two something breaks; what and where is printed, and more can be broken "
-      "from the page.\n\n"
+      "Starts a muster on its own private PostgreSQL, sends it four weeks of an invented fleet's history, then\n"
+      "ten minutes of its life each second, over HTTP. Every minute or two something breaks; what and where is\n"
+      "printed, and more can be broken from the page. A second start goes on where the first stopped.\n\n"
       "Example: muster demo --seed 7");
-  const auto url = std::make_shared<std::string>("http://127.0.0.1:9797");
-  command->add_option("--to", *url, "the muster that is fed")->capture_default_str();
-  command->add_option("--state", settings->state_file,
-                      "a file that keeps the fleet's clock between two starts");
+  add_serve_flags(*command, flags);
   command->add_option("--seed", settings->seed, "which fleet")->capture_default_str();
   command->add_option("--models", settings->models, "how many models")
       ->check(CLI::Range(1u, 20'000u))
@@ -29,14 +65,7 @@ void add_demo(CLI::App& app, Run& run) {
   command->add_option("--speed", settings->ticks_per_second, "ticks of ten minutes a second")
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
-  command->callback([&run, settings, url] {
-    run = [settings, url] {
-      DemoControl control;
-      DemoDriver driver(*settings, control);
-      const StopOnSignal stop([&] { driver.stop(); });
-      return driver.run(*url);
-    };
-  });
+  command->callback([&run, settings, flags] { run = [settings, flags] { return run_demo(*flags, *settings); }; });
 }
 
 }  // namespace muster::app

@@ -57,6 +57,7 @@ struct Server::State {
   explicit State(ServerSettings s) : settings(std::move(s)), chore_timer(io) {}
 
   ServerSettings settings;
+  std::function<void(const std::string& url)> tell_ready;
   std::string control_dsn;
   std::string data_dsn;
 
@@ -255,7 +256,7 @@ asio::awaitable<void> Server::State::keep_house() {
         auto make = [this] {
           const Timestamp now = wall_clock();
           store::make_partitions(data_dsn, now);
-          store::drop_partitions(data_dsn, now - std::chrono::hours(24 * settings.retention_days), settings.shards);
+          store::drop_partitions(data_dsn, now - settings.retention, settings.shards);
         };
         co_await run_on(chores, make);
         co_await desk->prune(wall_clock() - decisions_kept);
@@ -338,7 +339,7 @@ int Server::State::run() {
   asio::co_spawn(io, keep_house(), ended("chores"));
 
   say("open " + http->url());
-  if (settings.on_ready) settings.on_ready(http->url());
+  if (tell_ready) tell_ready(http->url());
   io.run();
 
   say("stopping: writing what is queued");
@@ -350,6 +351,8 @@ int Server::State::run() {
 Server::Server(ServerSettings settings) : state_(std::make_unique<State>(std::move(settings))) {}
 
 Server::~Server() = default;
+
+void Server::on_ready(std::function<void(const std::string& url)> tell) { state_->tell_ready = std::move(tell); }
 
 int Server::run() {
   const int code = state_->run();

@@ -24,7 +24,7 @@ struct ServerSettings {
   std::string control_dsn;             // empty: a private PostgreSQL in data_dir
   std::vector<std::string> data_dsns;  // empty: the control one
   int shards = 1;
-  int retention_days = 90;  // of the sample log
+  Duration retention = std::chrono::hours(24 * 7);  // of the sample log
 
   http::Settings http;
   aggregator::Settings aggregator;
@@ -43,8 +43,6 @@ struct ServerSettings {
   // Reads the config anew, for SIGHUP and POST /-/reload; the router's and the channels' settings of what it
   // gives are taken over. Empty: there is nothing to reload.
   std::function<Result<ServerSettings>()> reload;
-  // Called once it listens, with the address of the page.
-  std::function<void(const std::string& url)> on_ready;
 };
 
 // A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. Serves until stop.
@@ -55,6 +53,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  // Called once it listens, from the thread of run(), with the address of the page. Before run().
+  void on_ready(std::function<void(const std::string& url)> tell);
   // Blocks until stop(). The exit code; what keeps it from starting is printed with its remedy.
   int run();
   // From any thread: stops listening, finishes what is under way, saves, ends.

@@ -1,0 +1,177 @@
+#include <CLI/App.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/json.hpp>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "app/commands.hpp"
+#include "app/serve.hpp"
+#include "http/client.hpp"
+#include "schema/store/connection.hpp"
+#include "schema/store/control.hpp"
+#include "schema/store/embedded.hpp"
+#include "schema/store/migrate.hpp"
+
+namespace muster::app {
+namespace {
+
+namespace json = boost::json;
+
+struct Check {
+  enum class Verdict { good, warning, bad };
+  std::string what;
+  Verdict verdict = Verdict::good;
+  std::string found;
+  std::string next;  // what to do; empty when it is good
+};
+
+using Checks = std::vector<Check>;
+
+Timestamp wall_clock() {
+  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()).count()};
+}
+
+void check_disk(const std::filesystem::path& folder, Checks& checks) {
+  std::error_code failed;
+  std::filesystem::path there = std::filesystem::absolute(folder);
+  while (!std::filesystem::exists(there, failed) && there.has_parent_path()) there = there.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(there, failed);
+  if (failed) {
+    checks.push_back({"disk", Check::Verdict::bad, failed.message(), "make " + folder.string() + " readable for this user"});
+    return;
+  }
+  const double free_gb = static_cast<double>(space.available) / 1e9;
+  // A day of 50,000 samples a second is about 40 GB before compaction.
+  const bool low = free_gb < 5;
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f GB free", free_gb);
+  checks.push_back({"disk", low ? Check::Verdict::warning : Check::Verdict::good, text,
+                    low ? "free some, or lower storage.retention in the config" : ""});
+}
+
+void check_database(const ServerSettings& settings, Checks& checks) {
+  std::optional<store::EmbeddedPostgres> postgres;
+  std::string dsn = settings.control_dsn;
+  try {
+    if (dsn.empty()) {
+      const std::filesystem::path folder = settings.data_dir / "postgres";
+      if (!std::filesystem::exists(folder)) {
+        checks.push_back({"database", Check::Verdict::good, "none yet; `muster serve` makes one in " + folder.string(), ""});
+        return;
+      }
+      store::EmbeddedPostgres::Settings embedded;
+      embedded.folder = folder;
+      postgres.emplace(embedded);
+      dsn = postgres->dsn();
+    }
+    const store::SchemaState state = store::check(dsn);
+    const bool current = state.is == store::SchemaState::Is::current;
+    checks.push_back({"schema", current ? Check::Verdict::good : Check::Verdict::bad,
+                      "version " + std::to_string(state.version), current ? "" : state.what});
+
+    store::Connection connection(dsn, {});
+    const store::Rows now = connection.run("SELECT extract(epoch FROM now())::float8, version()");
+    const double skew = std::stod(std::string(now.at(0, 0))) - static_cast<double>(wall_clock().us) / 1e6;
+    const bool far = std::abs(skew) > 2;
+    char text[64];
+    std::snprintf(text, sizeof text, "database is %+.1f s from this machine", skew);
+    checks.push_back({"clock", far ? Check::Verdict::warning : Check::Verdict::good, text,
+                      far ? "let both follow a time server" : ""});
+    if (current) {
+      store::Control control(dsn);
+      const store::OutboxDepth depth = control.outbox_depth();
+      const bool stuck = depth.failed > 0;
+      checks.push_back({"outbox", stuck ? Check::Verdict::warning : Check::Verdict::good,
+                        std::to_string(depth.due) + " due, " + std::to_string(depth.failed) + " given up",
+                        stuck ? "SELECT * FROM v_outbox WHERE state = 'failed' says what the receivers answered" : ""});
+      const auto topology = control.load_topology();
+      const bool none = !topology || topology->topology.dependencies.empty();
+      checks.push_back({"topology", none ? Check::Verdict::warning : Check::Verdict::good,
+                        none ? "no dependencies declared" : std::to_string(topology->topology.dependencies.size()) + " dependencies",
+                        none ? "PUT /api/v1/topology, else causes can only be models and families" : ""});
+    }
+  } catch (const store::EmbeddedRefused& fault) {
+    checks.push_back({"database", Check::Verdict::warning, fault.what(), "ask the muster that runs there: GET /-/ready"});
+  } catch (const std::exception& fault) {
+    checks.push_back({"database", Check::Verdict::bad, fault.what(), "check storage.control_dsn, and that PostgreSQL runs"});
+  }
+}
+
+boost::asio::awaitable<void> ask(http::Client& client, http::Outgoing request,
+                                 std::optional<Result<http::Response>>& answer) {
+  answer.emplace(co_await client.send(std::move(request)));
+}
+
+// Whether somebody answers at a webhook's address. The question is an OPTIONS request, which changes nothing.
+void check_channels(const ServerSettings& settings, Checks& checks) {
+  if (settings.channels.webhooks.empty()) {
+    checks.push_back({"receivers", Check::Verdict::warning, "no webhook; notices go to the log alone",
+                      "add a receiver with webhook_configs to the config"});
+    return;
+  }
+  for (const channels::WebhookSettings& webhook : settings.channels.webhooks) {
+    boost::asio::io_context io;
+    http::Client client(io, {.ca_file = webhook.ca_file});
+    http::Outgoing request;
+    request.method = http::Method::options;
+    request.url = webhook.url.value;
+    request.deadline = std::chrono::seconds(5);
+    if (request.url.empty()) continue;  // in a file: read when it is used
+    std::optional<Result<http::Response>> answer;
+    boost::asio::co_spawn(io, ask(client, std::move(request), answer), boost::asio::detached);
+    io.run();
+    const bool there = answer && answer->has_value();
+    checks.push_back({"receiver " + webhook.target, there ? Check::Verdict::good : Check::Verdict::bad,
+                      there ? "answers with HTTP " + std::to_string((*answer)->status) : answer->error().what,
+                      there ? "" : "check its address, and that this machine may reach it"});
+  }
+}
+
+int doctor(const ServeFlags& flags, bool as_json) {
+  Checks checks;
+  const Result<ServerSettings> settings = server_settings(flags);
+  if (!settings) {
+    checks.push_back({"config", Check::Verdict::bad, settings.error().what, "mend the lines named here"});
+  } else {
+    checks.push_back({"config", Check::Verdict::good, flags.config.empty() ? "none, the defaults hold" : flags.config + " is fine", ""});
+    check_disk(settings->data_dir, checks);
+    check_database(*settings, checks);
+    check_channels(*settings, checks);
+  }
+
+  bool bad = false;
+  json::array list;
+  constexpr const char* words[] = {"ok", "warning", "bad"};
+  for (const Check& check : checks) {
+    bad = bad || check.verdict == Check::Verdict::bad;
+    const char* word = words[static_cast<int>(check.verdict)];
+    if (as_json) {
+      list.push_back(json::object{{"check", check.what}, {"verdict", word}, {"found", check.found}, {"next", check.next}});
+    } else {
+      std::printf("%-8s %-10s %s\n", word, check.what.c_str(), check.found.c_str());
+      if (!check.next.empty()) std::printf("%-19s do: %s\n", "", check.next.c_str());
+    }
+  }
+  if (as_json) std::printf("%s\n", json::serialize(json::object{{"ok", !bad}, {"checks", std::move(list)}}).c_str());
+  return bad ? 1 : 0;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Run& run) {
+  const auto flags = std::make_shared<ServeFlags>();
+  const auto as_json = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("doctor", "check config, disk, database, clock and receivers, and say what to do");
+  command->footer("Example: muster doctor --config muster.yaml --data-dir /var/lib/muster");
+  add_serve_flags(*command, flags);
+  command->add_flag("--json", *as_json, "for machines");
+  command->callback([&run, flags, as_json] { run = [flags, as_json] { return doctor(*flags, *as_json); }; });
+}
+
+}  // namespace muster::app
