@@ -1,11 +1,11 @@
 #include "aggregator/fleet.hpp"
 
 #include <tbb/blocked_range.h>
+#include <tbb/info.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
-#include <thread>
 
 #include "aggregator/archive.hpp"
 #include "aggregator/engine.hpp"
@@ -25,9 +25,9 @@ struct Engine::Arena {
 };
 
 Engine::Engine(Settings s, const Topology& t) : settings(std::move(s)) {
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const int cores = tbb::info::default_concurrency();
   arena =
-      std::make_unique<Arena>(static_cast<int>(settings.workers == 0 ? cores : settings.workers));
+      std::make_unique<Arena>(settings.workers == 0 ? cores : static_cast<int>(settings.workers));
   apply(t);
 }
 
