@@ -66,11 +66,15 @@ step() {
   say "$words: done in $took"
 }
 
-# The newest counter in the step's log: [12/240] of a build, 12/240 Test of ctest, or what apt unpacks.
+# How far a step is, from its log: [12/240] of a build, 12/240 of ctest, or what apt has unpacked and set up of
+# what it said it would.
 how_far() {
-  tail -c 4000 "$step_log" 2>/dev/null | tr '\r' '\n' |
-    grep -oE '^\[[0-9]+/[0-9]+\][^/]*|^ *[0-9]+/[0-9]+ Test +#[0-9]+: [a-z_]+|^(Unpacking|Setting up) [^ ]+' |
-    tail -n 1 | cut -c 1-60 || true
+  tail -c 200000 "$step_log" 2>/dev/null | tr '\r' '\n' | awk '
+    /^\[[0-9]+\/[0-9]+\]/ { far = $1 " " $2 " " $3 }
+    /^ *[0-9]+\/[0-9]+ Test/ { far = $1 " tests, " $4 }
+    / newly installed/ { match($0, /[0-9]+ newly/); all = substr($0, RSTART, RLENGTH) + 0 }
+    /^(Unpacking|Setting up) / { ++done }
+    END { print all && done ? int(50 * done / all) "%" : far }' | cut -c 1-70 || true
 }
 
 # must WORDS COMMAND... : a step without which nothing goes on.
