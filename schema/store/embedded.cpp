@@ -601,7 +601,8 @@ void EmbeddedPostgres::Running::start() {
   const std::string to = dsn("postgres");
   bool told = false;
   auto patience = std::chrono::milliseconds(10);
-  while (PQping(to.c_str()) != PQPING_OK) {
+  // The file says that it is this one that answers.
+  while (recorded_postmaster(data) != postmaster || PQping(to.c_str()) != PQPING_OK) {
     if (ended(postmaster, true, patience)) {
       postmaster = 0;
       throw Unavailable("PostgreSQL did not start: " + tail(output_file) + " (more in " +

@@ -244,8 +244,11 @@ TEST_CASE_METHOD(Fresh, "a notice waits until it is due, is tried, and is sent o
   CHECK(control.outbox_depth().oldest == at(1));
   CHECK(control.pages_sent(at(0)) == 0);
 
-  control.record({due[0].id, 2, at(5), true, "200 OK", {}});
-  control.record({due[0].id, 3, at(6), false, "a late failure does not undo it", {}});
+  control.record({due[0].id, 2, at(5), false, "503 Service Unavailable", at(9)});
+  control.record(failed);  // once more, out of turn
+  CHECK(control.next_due() == at(9));
+  control.record({due[0].id, 3, at(9), true, "200 OK", {}});
+  control.record({due[0].id, 4, at(10), false, "a late failure does not undo it", {}});
   CHECK(control.due_outbox(at(100)).empty());
   CHECK(control.outbox_depth().due == 0);
   CHECK(control.pages_sent(at(0)) == 1);

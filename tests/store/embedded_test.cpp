@@ -120,6 +120,9 @@ TEST_CASE("a server whose muster was killed is taken over") {
   REQUIRE(::kill(orphan, 0) == 0);  // it lives on
 
   const EmbeddedPostgres server(settings);
+  const auto pid =
+      text_of(server.dsn(), "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+  CHECK(pid == std::to_string(server.pid()));
   CHECK(server.pid() != orphan);
   CHECK(text_of(server.dsn(), "SELECT n FROM kept") == "7");
   ::close(ready[0]);
