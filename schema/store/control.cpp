@@ -754,14 +754,6 @@ std::optional<IncidentDetail> Control::incident(std::string_view wanted) {
   });
 }
 
-std::uint64_t Control::open_incidents() {
-  return state_->in_transaction([&](pqxx::work& t) {
-    return t.exec("SELECT count(*) FROM incident WHERE state = 'open'")
-        .front()[0]
-        .as<std::uint64_t>();
-  });
-}
-
 void Control::prune(Timestamp before) {
   state_->in_transaction([&](pqxx::work& t) {
     t.exec_params("DELETE FROM decision WHERE at < $1", sql(before));

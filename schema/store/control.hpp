@@ -207,7 +207,6 @@ class Control {
 
   IncidentPage incidents(const IncidentFilter& filter);
   std::optional<IncidentDetail> incident(std::string_view id);
-  std::uint64_t open_incidents();
 
   // Forgets decisions and finished notices older than that. Incidents stay.
   void prune(Timestamp before);

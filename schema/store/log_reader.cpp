@@ -51,20 +51,14 @@ std::size_t read_array(std::string_view bytes, std::vector<Number>& out) {
   return count;
 }
 
-// Appends a row of (set_id, ts, pos, vals or its length) at `column`.
-void read_row(const Rows& rows, int row, int column, LogRows& out, bool with_values) {
+// Appends a row of (set_id, ts, pos, vals), which begins at `column`.
+void read_row(const Rows& rows, int row, int column, LogRows& out) {
   LogRows::Row r;
   r.set = SetId{rows.number<std::int64_t>(row, column)};
   r.ts = from_pg(rows.number<std::int64_t>(row, column + 1));
   r.full = rows.null(row, column + 2);
-  std::size_t count = 0;
-  if (with_values) {
-    r.first = static_cast<std::uint32_t>(out.values.size());
-    count = read_array(rows.at(row, column + 3), out.values);
-  } else {
-    r.first = static_cast<std::uint32_t>(out.positions.size());
-    count = static_cast<std::size_t>(rows.number<std::int32_t>(row, column + 3));
-  }
+  r.first = static_cast<std::uint32_t>(out.values.size());
+  const std::size_t count = read_array(rows.at(row, column + 3), out.values);
   r.count = static_cast<std::uint16_t>(count);
   if (r.full) {
     out.positions.resize(out.positions.size() + count);
@@ -226,7 +220,7 @@ std::string LogReader::State::read_rows(const Stream& stream, Reading& reading) 
       p);
   for (int row = 0; row < rows.size(); ++row) {
     const auto batch = static_cast<std::size_t>(rows.number<std::int64_t>(row, 0) - first);
-    read_row(rows, row, 1, batches[batch].rows, true);
+    read_row(rows, row, 1, batches[batch].rows);
   }
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const auto have = batches[i].rows.rows.size();
@@ -426,34 +420,6 @@ std::vector<SeriesSetPtr> known_sets(const std::string& dsn, int shards) {
     return std::pair(b->series.size(), a->id) < std::pair(a->series.size(), b->id);
   });
   return all;
-}
-
-void recent_rows(const std::string& dsn, int shards, Timestamp since,
-                 const std::function<void(const LogRows&)>& visit) {
-  Connection connection(dsn, options("muster registry"));
-  // One scan from the first page of the oldest partition on: the order of writing without a sort.
-  connection.run(
-      "BEGIN READ ONLY; SET LOCAL synchronize_seqscans = off; "
-      "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL enable_indexscan = off; "
-      "SET LOCAL enable_bitmapscan = off; SET LOCAL cursor_tuple_fraction = 1");
-  for (int shard = 0; shard < shards; ++shard) {
-    Params p;
-    p.int4(shard).timestamptz(since);
-    connection.run(
-        "DECLARE recent NO SCROLL CURSOR FOR "
-        "SELECT set_id, ts, pos, cardinality(vals) FROM sample_log WHERE shard = $1 AND written_at "
-        ">= $2",
-        p);
-    for (;;) {
-      const Rows rows = connection.run("FETCH 5000 FROM recent", Params());
-      if (rows.size() == 0) break;
-      LogRows piece;
-      for (int row = 0; row < rows.size(); ++row) read_row(rows, row, 0, piece, false);
-      visit(piece);
-    }
-    connection.run("CLOSE recent");
-  }
-  connection.run("COMMIT");
 }
 
 std::uint64_t give_up_missing(const std::string& dsn, int shard, std::int64_t collector) {

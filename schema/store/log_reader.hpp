@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,11 +52,6 @@ class LogReader {
 
 // All sets with their series, longest first: what a registry starts with.
 std::vector<SeriesSetPtr> known_sets(const std::string& dsn, int shards = 1);
-
-// The rows that were written at `since` or later, about in the order of writing and without their values
-// (`values` is empty; `first` and `count` count in `positions`), in pieces of at most 5,000 rows.
-void recent_rows(const std::string& dsn, int shards, Timestamp since,
-                 const std::function<void(const LogRows&)>& visit);
 
 // Writes a void batch for every id that is missing below the highest one of (shard, collector), so that
 // readers can go on; returns how many. Only for a collector that has ended: a transaction of it that is

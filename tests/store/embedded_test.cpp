@@ -1,6 +1,7 @@
 #include "schema/store/embedded.hpp"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -106,6 +107,7 @@ TEST_CASE("a server whose muster was killed is taken over") {
   const pid_t victim = ::fork();
   REQUIRE(victim >= 0);
   if (victim == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Another muster: it starts a server, writes, says so, and waits to be killed.
     const EmbeddedPostgres server(settings);
     Connection(server.dsn(), {}).run("CREATE TABLE kept AS SELECT 7 AS n");
