@@ -38,17 +38,27 @@ CREATE TABLE sample_batch (
   CONSTRAINT sample_batch_pk PRIMARY KEY (shard, collector_id, batch_id)
 );
 
--- The log itself, partitioned by the hour of arrival; partitions are created ahead by the store. A value
--- keeps its bits (NaNs have meanings: docs/storage.md); a hole is a slot missing from `pos`, never a NaN.
+-- The log itself, partitioned by the hour of arrival; partitions are created ahead by the store. A row holds
+-- as many sets as fit into a page, each at one instant, their values one after the other: a row a set would
+-- spend as many bytes on its head and its key as on twenty values. A value keeps its bits (NaNs have
+-- meanings: docs/storage.md); a hole is a slot missing from `pos`, never a NaN.
 CREATE TABLE sample_log (
   shard        int      NOT NULL,
   collector_id bigint   NOT NULL,
   batch_id     bigint   NOT NULL,
   row_no       int      NOT NULL,
   written_at   timestamptz NOT NULL,
-  set_id       bigint   NOT NULL,
-  ts           timestamptz NOT NULL,  -- event time
-  pos          smallint[],            -- slots present; NULL: all of the set
+  set_ids      bigint[] NOT NULL,
+  ts           timestamptz NOT NULL,  -- event time of the first set
+  pos          smallint[],            -- the slot of each value; NULL: all slots of all sets are there
   vals         float8[] NOT NULL,
+  ts_off       int[],                 -- microseconds from ts to the event time of each set; NULL: all at ts
+  counts       smallint[],            -- values of each set; NULL: one set, which has them all
   CONSTRAINT sample_log_pk PRIMARY KEY (shard, collector_id, batch_id, row_no, written_at)
 ) PARTITION BY RANGE (written_at);
+
+-- A row fills a page at most, so nothing needs to be moved out of it or compressed: both cost CPU, and the
+-- log is read once and then becomes blocks.
+ALTER TABLE sample_log ALTER COLUMN set_ids SET STORAGE PLAIN, ALTER COLUMN pos SET STORAGE PLAIN,
+  ALTER COLUMN vals SET STORAGE PLAIN, ALTER COLUMN ts_off SET STORAGE PLAIN,
+  ALTER COLUMN counts SET STORAGE PLAIN;

@@ -188,5 +188,3 @@ CREATE TABLE delivery_try (
   CONSTRAINT delivery_try_outbox FOREIGN KEY (outbox_id) REFERENCES outbox (outbox_id) ON DELETE CASCADE
 );
 
--- Where a row grows beyond 2 kB: a third of the CPU of the default.
-ALTER TABLE sample_log ALTER COLUMN vals SET COMPRESSION lz4;

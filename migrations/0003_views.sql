@@ -16,16 +16,23 @@ FROM outbox;
 -- One row per sample that arrived in the last two hours. `marker` names the two NaNs that have a meaning; their
 -- value is NULL.
 CREATE VIEW v_sample_recent AS
-SELECT l.shard, r.series_id, r.model, r.metric, s.version, l.ts,
+SELECT l.shard, r.series_id, r.model, r.metric, s.version,
+       l.ts + coalesce(l.ts_off[p.place], 0) * interval '1 microsecond' AS ts,
        CASE WHEN m.marker IS NULL THEN v.value END AS value, m.marker
 FROM sample_log l
-JOIN series_set s ON s.shard = l.shard AND s.set_id = l.set_id
-CROSS JOIN LATERAL unnest(l.vals) WITH ORDINALITY AS v (value, place)
+-- Its sets, each with its place in the row and how many values stand before its own.
+CROSS JOIN LATERAL (
+  SELECT u.set_id, u.place, coalesce(u.n, cardinality(l.vals)) AS n,
+         coalesce(sum(u.n) OVER (ORDER BY u.place) - u.n, 0)::int AS before
+  FROM unnest(l.set_ids, l.counts) WITH ORDINALITY AS u (set_id, n, place)) AS p
+JOIN series_set s ON s.shard = l.shard AND s.set_id = p.set_id
+CROSS JOIN LATERAL generate_series(1, p.n) AS k
+CROSS JOIN LATERAL (SELECT l.vals[p.before + k] AS value) AS v
 CROSS JOIN LATERAL (SELECT CASE float8send(v.value)
                              WHEN '\x7ff80000006e756c'::bytea THEN 'null'
                              WHEN '\x7ff0000000000002'::bytea THEN 'stale'
                            END AS marker) AS m
 JOIN series r ON r.shard = l.shard
   -- `pos` counts slots from 0, arrays from 1.
-  AND r.series_id = s.series_ids[CASE WHEN l.pos IS NULL THEN v.place ELSE l.pos[v.place] + 1 END]
+  AND r.series_id = s.series_ids[CASE WHEN l.pos IS NULL THEN k ELSE l.pos[p.before + k] + 1 END]
 WHERE l.written_at > now() - interval '2 hours';

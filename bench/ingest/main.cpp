@@ -3,7 +3,7 @@
 // one connection. Both run in turn on one private cluster with fsync on, so that their ratio holds on a
 // machine that others use too.
 //
-//   bench_ingest [--series 100000] [--metrics 20] [--rounds 20] [--repeats 5] [--senders 8] [--batch 2000]
+//   bench_ingest [--series 100000] [--metrics 20] [--rounds 20] [--repeats 5] [--senders 32] [--batch 2000]
 //
 // CPU is user and system time: of this process for the app, of the postmaster and all its children for
 // PostgreSQL.
@@ -47,7 +47,7 @@ struct Options {
   int metrics = 20;  // a model
   int rounds = 20;
   int repeats = 5;
-  int senders = 8;  // requests under way at once
+  int senders = 32;  // requests under way at once: a few Prometheus with their shards
   int batch = 2'000;
 };
 

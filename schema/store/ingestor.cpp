@@ -54,15 +54,6 @@ struct Work {
   std::shared_ptr<Group> group;
 };
 
-// Reads int2[] in binary without a dimension for an empty array.
-std::vector<std::int16_t> read_positions(std::string_view bytes) {
-  std::vector<std::int16_t> out;
-  if (bytes.size() < 20) return out;
-  for (std::size_t at = 20; at + 6 <= bytes.size(); at += 6)
-    out.push_back(get<std::int16_t>(bytes.data() + at + 4));
-  return out;
-}
-
 // The newest rows of a shard by arrival, about rows_max of them, oldest first: what senders may send again.
 void restore_rows(Connection& connection, int shard, std::size_t rows_max,
                   const absl::flat_hash_map<std::int64_t, SeriesSetPtr>& sets, Registry& registry) {
@@ -78,18 +69,30 @@ void restore_rows(Connection& connection, int shard, std::size_t rows_max,
       " AND written_at > (SELECT max(written_at) - interval '1 day' FROM sample_batch WHERE shard "
       "= $1)) n"
       " WHERE upto - row_count < $2)"
-      " SELECT l.set_id, l.ts, l.pos FROM b JOIN sample_log l ON l.shard = $1 AND l.collector_id ="
+      " SELECT p.set_id, l.ts + coalesce(l.ts_off[p.place], 0) * interval '1 microsecond', l.pos "
+      "IS NULL,"
+      " l.pos[p.upto - p.n + 1 : p.upto] FROM b JOIN sample_log l ON l.shard = $1 AND "
+      "l.collector_id ="
       " b.collector_id AND l.batch_id = b.batch_id AND l.written_at = b.written_at"
-      " ORDER BY l.written_at, l.batch_id, l.row_no",
+      " CROSS JOIN LATERAL (SELECT u.set_id, u.place, coalesce(u.n, cardinality(l.vals)) AS n,"
+      " coalesce(sum(u.n) OVER (ORDER BY u.place), cardinality(l.vals))::int AS upto"
+      " FROM unnest(l.set_ids, l.counts) WITH ORDINALITY AS u (set_id, n, place)) AS p"
+      " ORDER BY l.written_at, l.batch_id, l.row_no, p.place",
       newest);
   connection.run("ROLLBACK");
   for (int r = 0; r < rows.size(); ++r) {
     const auto set = sets.find(rows.number<std::int64_t>(r, 0));
     if (set == sets.end()) continue;
     const Timestamp ts = from_pg(rows.number<std::int64_t>(r, 1));
-    const bool full = rows.null(r, 2);
-    registry.remember(*set->second, ts,
-                      full ? std::vector<std::int16_t>() : read_positions(rows.at(r, 2)), full);
+    std::vector<std::int16_t> positions;
+    const bool full = rows.number<std::uint8_t>(r, 2) != 0;
+    if (!full) {
+      // A binary array: 20 bytes of head, then each element behind its length.
+      const std::string_view bytes = rows.at(r, 3);
+      for (std::size_t at = 24; at + 2 <= bytes.size(); at += 6)
+        positions.push_back(get<std::int16_t>(bytes.data() + at));
+    }
+    registry.remember(*set->second, ts, positions, full);
   }
 }
 

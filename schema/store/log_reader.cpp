@@ -4,6 +4,7 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -51,21 +52,39 @@ std::size_t read_array(std::string_view bytes, std::vector<Number>& out) {
   return count;
 }
 
-// Appends a row of (set_id, ts, pos, vals), which begins at `column`.
+// Appends what a row of (set_ids, ts, ts_off, counts, pos, vals) at `column` holds: a row a set.
 void read_row(const Rows& rows, int row, int column, LogRows& out) {
-  LogRows::Row r;
-  r.set = SetId{rows.number<std::int64_t>(row, column)};
-  r.ts = from_pg(rows.number<std::int64_t>(row, column + 1));
-  r.full = rows.null(row, column + 2);
-  r.first = static_cast<std::uint32_t>(out.values.size());
-  const std::size_t count = read_array(rows.at(row, column + 3), out.values);
-  r.count = static_cast<std::uint16_t>(count);
-  if (r.full) {
+  std::vector<std::int64_t> sets;
+  std::vector<std::int32_t> offsets;
+  std::vector<std::int16_t> counts;
+  read_array(rows.at(row, column), sets);
+  const Timestamp ts = from_pg(rows.number<std::int64_t>(row, column + 1));
+  if (!rows.null(row, column + 2)) read_array(rows.at(row, column + 2), offsets);
+  if (!rows.null(row, column + 3)) read_array(rows.at(row, column + 3), counts);
+  const bool full = rows.null(row, column + 4);
+
+  auto first = static_cast<std::uint32_t>(out.values.size());
+  const std::size_t count = read_array(rows.at(row, column + 5), out.values);
+  if (full) {
     out.positions.resize(out.positions.size() + count);
-  } else if (read_array(rows.at(row, column + 2), out.positions) != count) {
+  } else if (read_array(rows.at(row, column + 4), out.positions) != count) {
     throw Rejected("22000", "a row of the log has not as many positions as values");
   }
-  out.rows.push_back(r);
+  if (counts.empty() && sets.size() == 1) counts.push_back(static_cast<std::int16_t>(count));
+  if (counts.size() != sets.size() || (!offsets.empty() && offsets.size() != sets.size()) ||
+      std::accumulate(counts.begin(), counts.end(), std::size_t{0}) != count) {
+    throw Rejected("22000", "a row of the log has not as many values as its sets say");
+  }
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    LogRows::Row r;
+    r.set = SetId{sets[i]};
+    r.ts = offsets.empty() ? ts : ts + Duration(offsets[i]);
+    r.full = full;
+    r.first = first;
+    r.count = static_cast<std::uint16_t>(counts[i]);
+    first += r.count;
+    out.rows.push_back(r);
+  }
 }
 
 // Sets by id, their series looked up in `series`.
@@ -213,7 +232,7 @@ std::string LogReader::State::read_rows(const Stream& stream, Reading& reading) 
   p.int4(stream.first).int8(stream.second).int8(first).int8(batches.back().position.batch);
   p.timestamptz(from_pg(from)).timestamptz(from_pg(until));
   const Rows rows = connection->run(
-      "SELECT batch_id, set_id, ts, pos, vals FROM sample_log "
+      "SELECT batch_id, set_ids, ts, ts_off, counts, pos, vals FROM sample_log "
       "WHERE shard = $1 AND collector_id = $2 AND batch_id BETWEEN $3 AND $4 AND written_at "
       "BETWEEN $5 AND $6 "
       "ORDER BY batch_id, row_no",

@@ -21,6 +21,8 @@ double wall_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+constexpr std::int32_t array_head_bytes = 20;
+
 // Writes numbers in network order into room that the caller made.
 class Bytes {
  public:
@@ -31,12 +33,15 @@ class Bytes {
   void int4(std::int32_t v) { raw(__builtin_bswap32(static_cast<std::uint32_t>(v))); }
   void int8(std::int64_t v) { raw(__builtin_bswap64(static_cast<std::uint64_t>(v))); }
 
-  // A field of a row is its length and its bytes.
+  // A field of a row, or an element of an array: its length and its bytes.
+  void field2(std::int16_t v) { int4(2), int2(v); }
   void field4(std::int32_t v) { int4(4), int4(v); }
   void field8(std::int64_t v) { int4(8), int8(v); }
+  void null() { int4(-1); }
 
-  void array_head(std::int32_t bytes, Oid element, std::size_t count) {
-    int4(bytes);
+  // The length of a field that is an array, and the array's head.
+  void array_head(std::int32_t element_bytes, Oid element, std::size_t count) {
+    int4(array_head_bytes + static_cast<std::int32_t>(count) * (4 + element_bytes));
     int4(1);  // dimension
     int4(0);  // no nulls
     int4(static_cast<std::int32_t>(element));
@@ -54,8 +59,9 @@ class Bytes {
   char* at_;
 };
 
-constexpr Oid int2_oid = 21, float8_oid = 701;
-constexpr std::int32_t array_head_bytes = 20;
+constexpr Oid int8_oid = 20, int2_oid = 21, int4_oid = 23, float8_oid = 701;
+// A heap tuple of 8,160 bytes fills a page of PostgreSQL.
+constexpr std::size_t tuple_bytes_max = 8'100;
 constexpr char copy_magic[] = "PGCOPY\n\377\r\n";  // and its closing NUL: 11 bytes
 constexpr std::size_t send_bytes = 256u
                                    << 10;  // at a time: stays in cache on its way through libpq
@@ -152,10 +158,18 @@ void LogWriter::write_names(const Commit& commit) {
   }
 }
 
+// Rows of the table: as many sets as fit into a page, all of them whole or none. What a heap tuple of them
+// takes, generously: its head and fixed columns, then a varlena and array head a column.
+std::size_t LogWriter::tuple_bytes(std::size_t sets, std::size_t values, bool full) {
+  constexpr std::size_t fixed = 96, array_head = 24 + 7;
+  return fixed + 2 * array_head + sets * 8 + values * 8 +
+         (sets > 1 ? 2 * array_head + sets * 6 : 0) + (full ? 0 : array_head + values * 2);
+}
+
 void LogWriter::encode(const Commit& commit) {
   const LogRows& rows = commit.piece.rows;
-  // Nine fields with their lengths, two array heads; twelve bytes a value and six a position.
-  const std::size_t bound = 64 + rows.rows.size() * 160 + rows.values.size() * 18;
+  // Eleven fields with their lengths and five array heads a row, of which there are as many as sets at most.
+  const std::size_t bound = 64 + rows.rows.size() * (240 + 12 + 8 + 6) + rows.values.size() * 18;
   if (bound > capacity_) {
     capacity_ = bound + bound / 2;
     buffer_.reset(new char[capacity_]);
@@ -167,27 +181,55 @@ void LogWriter::encode(const Commit& commit) {
 
   const std::int64_t written_at = to_pg(commit.written_at);
   std::int32_t row_no = 0;
-  for (const LogRows::Row& row : rows.rows) {
-    const std::int32_t count = row.count;
-    out.int2(9);
+  for (std::size_t from = 0, to = 0; from < rows.rows.size(); from = to) {
+    const LogRows::Row& first = rows.rows[from];
+    std::size_t values = 0;
+    bool same_ts = true;
+    for (to = from; to < rows.rows.size(); ++to) {
+      const LogRows::Row& row = rows.rows[to];
+      const std::int64_t offset = row.ts.us - first.ts.us;
+      if (row.full != first.full || offset != static_cast<std::int32_t>(offset)) break;
+      if (to > from && tuple_bytes(to - from + 1, values + row.count, row.full) > tuple_bytes_max)
+        break;
+      same_ts = same_ts && offset == 0;
+      values += row.count;
+    }
+    const std::size_t sets = to - from;
+
+    out.int2(11);
     out.field4(commit.position.shard);
     out.field8(commit.position.collector);
     out.field8(commit.position.batch);
     out.field4(row_no++);
     out.field8(written_at);
-    out.field8(static_cast<std::int64_t>(row.set));
-    out.field8(to_pg(row.ts));
-    if (row.full) {
-      out.int4(-1);
+    out.array_head(8, int8_oid, sets);
+    for (std::size_t r = from; r < to; ++r) out.field8(static_cast<std::int64_t>(rows.rows[r].set));
+    out.field8(to_pg(first.ts));
+    if (same_ts) {
+      out.null();
     } else {
-      out.array_head(array_head_bytes + count * 6, int2_oid, row.count);
-      for (std::uint32_t i = row.first; i < row.first + row.count; ++i) {
-        out.int4(2);
-        out.int2(rows.positions[i]);
-      }
+      out.array_head(4, int4_oid, sets);
+      for (std::size_t r = from; r < to; ++r)
+        out.field4(static_cast<std::int32_t>(rows.rows[r].ts.us - first.ts.us));
     }
-    out.array_head(array_head_bytes + count * 12, float8_oid, row.count);
-    for (std::uint32_t i = row.first; i < row.first + row.count; ++i)
+    if (sets == 1) {
+      out.null();
+    } else {
+      out.array_head(2, int2_oid, sets);
+      for (std::size_t r = from; r < to; ++r)
+        out.field2(static_cast<std::int16_t>(rows.rows[r].count));
+    }
+    // The values of consecutive rows stand together.
+    const std::uint32_t end = first.first + static_cast<std::uint32_t>(values);
+    assert(end == rows.rows[to - 1].first + rows.rows[to - 1].count);
+    if (first.full) {
+      out.null();
+    } else {
+      out.array_head(2, int2_oid, values);
+      for (std::uint32_t i = first.first; i < end; ++i) out.field2(rows.positions[i]);
+    }
+    out.array_head(8, float8_oid, values);
+    for (std::uint32_t i = first.first; i < end; ++i)
       out.field8(std::bit_cast<std::int64_t>(rows.values[i]));
   }
   out.int2(-1);
@@ -214,7 +256,9 @@ void LogWriter::write(const Commit& commit) try {
       (names ? "" : "BEGIN;") +
       batch_row(commit.position, commit.written_at, piece.rows.rows.size(),
                 piece.rows.values.size(), literal(piece.ts_min), literal(piece.ts_max)) +
-      ";COPY sample_log (shard, collector_id, batch_id, row_no, written_at, set_id, ts, pos, vals)"
+      ";COPY sample_log (shard, collector_id, batch_id, row_no, written_at, set_ids, ts, ts_off, "
+      "counts,"
+      " pos, vals)"
       " FROM STDIN (FORMAT binary);COMMIT";
   if (PQsendQuery(raw, sql.c_str()) != 1) throw Unavailable(PQerrorMessage(raw));
 

@@ -45,6 +45,7 @@ class LogWriter {
  private:
   Connection& connection();
   void write_names(const Commit& commit);
+  static std::size_t tuple_bytes(std::size_t sets, std::size_t values, bool full);
   void encode(const Commit& commit);
 
   std::string dsn_;

@@ -292,7 +292,7 @@ std::vector<Piece> Registry::take() {
   };
   std::vector<Goal> goals(rows_.size());
   std::vector<std::uint32_t> sizes;
-  for (std::size_t r = 1; r < rows_.size(); ++r) {
+  const auto add_row = [&](std::size_t r, unsigned count, bool full) {
     const OpenRow& open = rows_[r];
     Chunk& chunk = chunks_[open.chunk];
     Variant& variant = chunk.variants[open.variant];
@@ -314,8 +314,7 @@ std::vector<Piece> Registry::take() {
     Goal& goal = goals[r];
     goal.piece = index;
     goal.first = sizes[index];
-    const unsigned count = open.mask.count();
-    goal.full = count == variant.set->series.size();
+    goal.full = full;
     for (int w = 1; w < 3; ++w)
       goal.before[w] =
           static_cast<std::uint8_t>(goal.before[w - 1] + std::popcount(open.mask.words[w - 1]));
@@ -326,6 +325,13 @@ std::vector<Piece> Registry::take() {
     piece.ts_max = std::max(piece.ts_max, {open.ts});
     piece.rows.rows.push_back(
         {variant.set->id, {open.ts}, goal.first, static_cast<std::uint16_t>(count), goal.full});
+  };
+  // Whole rows before those with holes, as a row of the table holds either.
+  for (const bool full : {true, false}) {
+    for (std::size_t r = 1; r < rows_.size(); ++r) {
+      const unsigned count = rows_[r].mask.count();
+      if ((count == chunks_[rows_[r].chunk].series.size()) == full) add_row(r, count, full);
+    }
   }
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     pieces[i].rows.values.resize(sizes[i]);

@@ -76,8 +76,8 @@ struct Writer {
     std::int32_t no = 0;
     for (const Values& v : rows) {
       Params p;
-      p.int4(0).int8(collector).int8(batch).int4(no++).timestamptz(at).int8(
-          static_cast<std::int64_t>(set.id));
+      const std::int64_t one_set[] = {static_cast<std::int64_t>(set.id)};
+      p.int4(0).int8(collector).int8(batch).int4(no++).timestamptz(at).int8_array(one_set);
       p.timestamptz(at);
       if (v.pos.empty()) {
         p.null(1005);
