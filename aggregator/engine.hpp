@@ -238,7 +238,10 @@ struct ScaleModel {
   float step = 1;              // its interval in ticks
   float evidence = 0;          // sum of its own V
   std::uint8_t score = 0;
-  std::uint32_t worst = none;  // local series
+  std::uint32_t worst = none;   // local series
+  std::int32_t week_shift = 0;  // hours its week runs ahead of UTC's
+  // By border hour: how much better its series would be predicted if that hour were of the other kind of day.
+  std::array<float, anomaly::BorderHour::count> week_gain{};
   // Of this tick:
   std::int64_t seen_tick = 0;
   std::int64_t version_seen_tick = 0;
@@ -248,7 +251,8 @@ struct ScaleModel {
   void archive(A& a) {
     for (auto& c : chain) a(c.after_no, c.after_yes, c.last);
     a(global, family, series, version, previous_version, version_tick, first_tick, last_tick, step,
-      evidence, score, worst, seen_tick, version_seen_tick, null_now, flat_now);
+      evidence, score, worst, week_shift, week_gain, seen_tick, version_seen_tick, null_now,
+      flat_now);
   }
 };
 
@@ -362,6 +366,7 @@ struct Scale {
   std::vector<std::int32_t> millis;
   std::vector<float> z;
   std::vector<std::uint8_t> has_z;
+  std::vector<float> week_term;     // of this tick, for week_gain
   std::vector<std::uint8_t> flags;  // what a value was: null_flag | flat_flag | learned_flag
   std::int64_t cached_tick = std::numeric_limits<std::int64_t>::min();
   std::vector<Pending>* cached = nullptr;
@@ -505,6 +510,7 @@ struct Engine {
   void gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pending);
   void read_baselines(Scale& scale, std::int64_t tick);
   void condition(Scale& scale, std::int64_t tick, Channel& channel);
+  void place_weeks(Scale& scale, std::int64_t tick);
   void judge_events(Scale& scale, std::int64_t tick);
 
   // evidence.cpp

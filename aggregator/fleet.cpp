@@ -97,6 +97,7 @@ void Engine::reindex() {
     scale->z.resize(n);
     scale->has_z.resize(n);
     scale->flags.resize(n);
+    scale->week_term.resize(n);
   }
 }
 

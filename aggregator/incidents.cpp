@@ -180,7 +180,8 @@ void Engine::refresh(Case& c) {
       const SeriesState& s = scale.series[unit->unit];
       const float half = 1.96F * anomaly::spread(s.base);
       for (const Column& column : scale.recent) {
-        const anomaly::Phase phase = anomaly::phase_of(column.ts.us / 1'000'000);
+        const anomaly::Phase phase =
+            anomaly::phase_of(column.ts.us / 1'000'000, scale.models[s.model].week_shift);
         const float middle = anomaly::usual(s.base, phase);
         const float v =
             unit->unit < column.values.size() ? column.values[unit->unit] : absent_value;

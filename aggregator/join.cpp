@@ -134,6 +134,7 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
   scale.z.resize(n);
   scale.has_z.resize(n);
   scale.flags.resize(n);
+  scale.week_term.resize(n);
   regroup(scale);
 }
 

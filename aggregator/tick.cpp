@@ -27,6 +27,21 @@ std::size_t tail_class(float share) {
   return share < 0.014F ? 0 : share < 0.02F ? 1 : 2;
 }
 
+// How much smaller the squared error of y would be under the other kind of day, in variances; 0 where that
+// is not known yet.
+float week_term(const Baseline& b, float y, const anomaly::Phase& phase) {
+  constexpr std::uint8_t seen_min = 3;
+  const anomaly::Phase other = anomaly::other_day(phase);
+  const float s = anomaly::spread(b);
+  if (b.since_reset < first_values || !(s > 0)) return 0;
+  for (const std::uint8_t node : {phase.node0, phase.node1, other.node0, other.node1})
+    if (b.node_count[node] < seen_min) return 0;
+  const float here = anomaly::usual(b, phase);
+  const float change = std::clamp((anomaly::usual(b, other) - here) / s, -4.0F, 4.0F);
+  const float r = std::clamp((y - here) / s, -4.0F, 4.0F);
+  return 2 * r * change - change * change;
+}
+
 // 95 % over 5 % above 1.5 and nothing at or below zero: judged on logarithms, with this floor. 0:
 // as it is.
 float logarithm_floor(std::vector<float> values, bool positive) {
@@ -63,6 +78,7 @@ void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>&
   each(scale.channels.size(), 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t c = first; c < last; ++c) condition(scale, tick, scale.channels[c]);
   });
+  place_weeks(scale, tick);
   judge_events(scale, tick);
   weigh(scale, tick);
   examine(index, tick, findings);
@@ -174,7 +190,11 @@ void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pendi
 }
 
 void Engine::read_baselines(Scale& scale, std::int64_t tick) {
-  const anomaly::Phase phase = anomaly::phase_of(scale.end_of(tick).us / 1'000'000);
+  const std::int64_t seconds = scale.end_of(tick).us / 1'000'000;
+  std::array<anomaly::Phase, 25> phases;
+  for (int shift = -12; shift <= 12; ++shift)
+    phases[static_cast<std::size_t>(shift + 12)] = anomaly::phase_of(seconds, shift);
+  const bool border = anomaly::border_hour(seconds) != anomaly::BorderHour::none;
   const double per_day = scale.ticks_per_day();
   const auto pooling_from =
       scale.first_tick +
@@ -190,6 +210,7 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
       lane.x[i] = 0;
       scale.has_z[i] = 0;
       scale.flags[i] = 0;
+      scale.week_term[i] = 0;
       if (scale.stamp[i] != tick) continue;
       SeriesState& s = scale.series[i];
       double v = scale.value[i];
@@ -222,6 +243,8 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
         scale.value[i] = v;
       }
       const float step = scale.models[s.model].step;
+      const std::int32_t week_shift = scale.models[s.model].week_shift;
+      const anomaly::Phase& phase = phases[static_cast<std::size_t>(week_shift + 12)];
       const anomaly::Pace pace = anomaly::Pace::of(per_day / static_cast<double>(step));
       const auto gap_of = [&](std::int64_t from, std::int64_t to) {
         return std::max(1.0F, std::round(static_cast<float>(to - from) / step));
@@ -248,7 +271,7 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
             s.base.log_floor = floor;
             for (std::size_t k = 0; k + 1 < buffer.values.size(); ++k) {
               const anomaly::Phase then =
-                  anomaly::phase_of(scale.end_of(buffer.ticks[k]).us / 1'000'000);
+                  anomaly::phase_of(scale.end_of(buffer.ticks[k]).us / 1'000'000, week_shift);
               anomaly::observe(
                   s.base, anomaly::transformed(s.base, static_cast<double>(buffer.values[k])), then,
                   pace, k == 0 ? 1.0F : gap_of(buffer.ticks[k - 1], buffer.ticks[k]));
@@ -263,8 +286,10 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
           scale.flags[i] |= learned_flag;
         }
       }
-      const anomaly::Reading reading = anomaly::observe(s.base, anomaly::transformed(s.base, v),
-                                                        phase, pace, gap_of(s.last_tick, tick));
+      const float y = anomaly::transformed(s.base, v);
+      if (border) scale.week_term[i] = week_term(s.base, y, phase);
+      const anomaly::Reading reading =
+          anomaly::observe(s.base, y, phase, pace, gap_of(s.last_tick, tick));
       s.last_tick = tick;
       lane.drift[i] += (reading.deviation - lane.drift[i]) / 3;
       if (lane.out_since[i] == 0 && std::abs(lane.drift[i]) > 2) lane.out_since[i] = tick;
@@ -434,6 +459,53 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     anomaly::update(lane.up[s], lane.down[s], x, channel.tilt, static_cast<float>(weight));
   }
   channel.mean_long_run = static_cast<float>(long_run / static_cast<double>(seen.size()));
+}
+
+// Whose week a model lives in is not said; the hours around the weekend tell. Decided each Tuesday.
+void Engine::place_weeks(Scale& scale, std::int64_t tick) {
+  constexpr float gain_min = 25;  // variances: far above what noise gives in a weekend's hours
+  constexpr std::uint8_t node_memory = 24;
+  const std::int64_t seconds = scale.end_of(tick).us / 1'000'000;
+  const int border = anomaly::border_hour(seconds);
+  if (border != anomaly::BorderHour::none) {
+    each(scale.models.size(), 256, [&](std::size_t first, std::size_t last) {
+      for (std::size_t m = first; m < last; ++m) {
+        ScaleModel& model = scale.models[m];
+        float term = 0;
+        for (const std::uint32_t s : model.series)
+          if (scale.stamp[s] == tick) term += scale.week_term[s];
+        model.week_gain[static_cast<std::size_t>(border)] += term;
+      }
+    });
+  }
+  constexpr std::int64_t week = 7 * 86400;
+  constexpr std::int64_t first_tuesday = 5 * 86400;  // 1970-01-06
+  const auto week_of = [](std::int64_t at) { return (at - first_tuesday + 1000 * week) / week; };
+  if (week_of(seconds) == week_of(seconds - scale.step / 1'000'000)) return;
+  for (ScaleModel& model : scale.models) {
+    float best = gain_min;
+    int best_shift = model.week_shift;
+    for (int shift = -12; shift <= 12; ++shift) {
+      float gain = 0;
+      for (int b = 0; b < anomaly::BorderHour::count; ++b)
+        if (anomaly::border_is_weekend(b, shift) != anomaly::border_is_weekend(b, model.week_shift))
+          gain += model.week_gain[static_cast<std::size_t>(b)];
+      if (gain > best) {
+        best = gain;
+        best_shift = shift;
+      }
+    }
+    if (best_shift != model.week_shift) {
+      model.week_shift = best_shift;
+      model.week_gain = {};
+      // What the season learned from the wrong kind of day is soon replaced.
+      for (const std::uint32_t s : model.series)
+        for (std::uint8_t& count : scale.series[s].base.node_count)
+          count = std::min(count, node_memory);
+    } else {
+      for (float& gain : model.week_gain) gain /= 2;
+    }
+  }
 }
 
 void Engine::judge_events(Scale& scale, std::int64_t tick) {

@@ -17,6 +17,15 @@ float clip(float v, float limit) {
   return std::clamp(v, -limit, limit);
 }
 
+std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
+// 0 is Sunday; 1970-01-01 was a Thursday.
+std::int64_t weekday(std::int64_t day) {
+  return ((day + 4) % 7 + 7) % 7;
+}
+
 // A standard deviation this small beside the level is arithmetic, not a scale.
 bool is_scale(float sd, float level) {
   return sd > 1e-6F * std::abs(level) && sd > 1e-30F;
@@ -24,15 +33,12 @@ bool is_scale(float sd, float level) {
 
 }  // namespace
 
-Phase phase_of(std::int64_t unix_seconds) {
-  const auto floor_div = [](std::int64_t a, std::int64_t b) {
-    return a >= 0 ? a / b : -((-a + b - 1) / b);
-  };
+Phase phase_of(std::int64_t unix_seconds, int week_shift) {
   const auto node_of_hour = [&](std::int64_t hour) {
-    const std::int64_t day = floor_div(hour, 24);
-    const std::int64_t weekday = ((day + 4) % 7 + 7) % 7;  // 1970-01-01 was a Thursday; 0 is Sunday
-    const bool weekend = weekday == 0 || weekday == 6;
-    return static_cast<std::uint8_t>((hour - day * 24) + (weekend ? 24 : 0));
+    const std::int64_t local_day = floor_div(hour + week_shift, 24);
+    const std::int64_t day_of_week = weekday(local_day);
+    const bool weekend = day_of_week == 0 || day_of_week == 6;
+    return static_cast<std::uint8_t>(hour - floor_div(hour, 24) * 24 + (weekend ? 24 : 0));
   };
   const std::int64_t shifted = unix_seconds - 1800;
   const std::int64_t hour = floor_div(shifted, 3600);
@@ -45,6 +51,39 @@ Phase phase_of(std::int64_t unix_seconds) {
   const std::int64_t of_day = unix_seconds - floor_div(unix_seconds, 86400) * 86400;
   phase.cell = static_cast<std::uint8_t>(of_day / (3 * 3600));
   return phase;
+}
+
+Phase other_day(Phase phase) {
+  const auto flip = [](std::uint8_t node) { return static_cast<std::uint8_t>((node + 24) % 48); };
+  phase.node0 = flip(phase.node0);
+  phase.node1 = flip(phase.node1);
+  return phase;
+}
+
+int border_hour(std::int64_t unix_seconds) {
+  const std::int64_t hour =
+      floor_div(unix_seconds - 1, 3600);  // samples stand at the end of an interval
+  const std::int64_t day = floor_div(hour, 24);
+  const auto of_day = static_cast<int>(hour - day * 24);
+  switch (weekday(day)) {
+    case 5:
+      return of_day >= 12 ? of_day - 12 : BorderHour::none;
+    case 6:
+      return of_day < 12 ? 12 + of_day : BorderHour::none;
+    case 0:
+      return of_day >= 12 ? 24 + of_day - 12 : BorderHour::none;
+    case 1:
+      return of_day < 12 ? 36 + of_day : BorderHour::none;
+    default:
+      return BorderHour::none;
+  }
+}
+
+bool border_is_weekend(int border, int week_shift) {
+  assert(border >= 0 && border < BorderHour::count);
+  // Hours from the Friday noon, and from the Sunday noon.
+  if (border < 24) return border + week_shift >= 12;
+  return border - 24 + week_shift < 12;
 }
 
 Pace Pace::of(double samples_per_day) {
@@ -109,12 +148,12 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
   // From here on it learns.
   const float gain = std::max(1 / (static_cast<float>(b.total) + 1), pace.scale);
   if (!muted || young) {
-    const float limit = scaled && !young ? 2.5F * s : std::abs(r);
-    const float psi = clip(r, limit);
     if (gap == 1) {
-      const float before = scaled && !young ? clip(b.last_residual, limit) : b.last_residual;
-      b.moment1 += gain * (psi * before - b.moment1);
-      b.moment0 += gain * (psi * psi - b.moment0);
+      const float most = scaled && !young ? 2.5F * s : std::abs(r);
+      const float here = clip(r, most);
+      const float before = scaled && !young ? clip(b.last_residual, most) : b.last_residual;
+      b.moment1 += gain * (here * before - b.moment1);
+      b.moment0 += gain * (here * here - b.moment0);
     }
     // The first residuals are those of a level that is not yet one.
     const float a = std::abs(r);
@@ -132,12 +171,12 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
       b.tail_share += pace.scale * ((std::abs(*out.z) > 2.5F ? 1.0F : 0.0F) - b.tail_share);
     }
   }
-  if (fresh) {
-    const float limit = !scaled || b.total < 6 ? std::abs(r) : muted ? 50 * s : 2.5F * s;
-    b.level += clip(r, limit) / (n + 2);
-  } else {
-    const float psi = scaled ? clip(r, 2.5F * s) : r;
-    b.level += pace.level * psi;
+  // As long as the level is a plain mean its errors are white; a gain that fell at once would keep the
+  // error of the first hours for days, and the detectors would take it for a shift.
+  const float limit = !scaled || b.total < 6 ? std::abs(r) : muted ? 50 * s : 2.5F * s;
+  const float psi = clip(r, limit);
+  b.level += std::max(1 / (n + 2), pace.level) * psi;
+  if (!fresh) {
     const auto learn_node = [&](std::uint8_t index, float weight) {
       if (weight <= 0) return;
       std::uint8_t& count = b.node_count[index];

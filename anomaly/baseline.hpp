@@ -22,7 +22,23 @@ struct Phase {
 };
 
 // unix_seconds  UTC
-Phase phase_of(std::int64_t unix_seconds);
+// week_shift    hours by which the week of the series runs ahead of UTC's, -12 to 12: where it is Saturday
+//               already on Friday at 16:00 UTC, the shift is 8. It moves the kind of day, not the hour of it
+Phase phase_of(std::int64_t unix_seconds, int week_shift = 0);
+
+// The same hour under the other kind of day.
+Phase other_day(Phase phase);
+
+// Whose week is it? Only the hours within half a day of the borders of a UTC weekend can tell: Friday from
+// noon, Saturday until noon, Sunday from noon, Monday until noon.
+struct BorderHour {
+  static constexpr int count = 48;
+  static constexpr int none = -1;
+};
+// 0 to 47 in the order above, or none.
+int border_hour(std::int64_t unix_seconds);
+// Whether a border hour is of a weekend when the week runs ahead by `week_shift` hours.
+bool border_is_weekend(int border, int week_shift);
 
 // The gains that belong to a reporting rate.
 //
@@ -79,7 +95,7 @@ float spread(const Baseline& b);
 //   e = (r_t - phi^d r_{t-d}) / sqrt(1 - phi^(2d)),   phi in [0, .95]
 //   z = e / (sigma_cell sqrt(1 + 1/n)),               n samples since the last reset
 //   psi = clip(r, +-2.5 s), s = 1.2533 EWMA|r|
-//   level += gain psi;  node_b += w_b max(1/(n_b + 1), 1/150) psi
+//   level += max(1/(n + 2), gain) psi;  node_b += w_b max(1/(n_b + 1), 1/150) psi
 //
 // gap      d: how many samples ago the last one was, >= 1
 // returns  no z in the first 40 samples, in the 6 after a reset, or when the series never varied
