@@ -266,8 +266,9 @@ TEST_CASE("time intervals are read by Alertmanager's rules") {
         "{times: [{start_time: '9:00', end_time: '10:00'}]}",
         "{times: [{start_time: '09:00', end_time: '24:01'}]}", "{weekdays: ['saturday:monday']}",
         "{weekdays: [mon]}", "{months: ['december:january']}", "{months: [13]}", "{months: [0]}",
-        "{days_of_month: ['-1:5']}", "{days_of_month: ['25:-10']}", "{days_of_month: [0]}",
-        "{days_of_month: ['32']}", "{location: Mars/Base}", "{wekdays: [monday]}"}) {
+        "{days_of_month: ['-1:5']}", "{days_of_month: ['-31:5']}", "{days_of_month: ['25:-10']}",
+        "{days_of_month: [0]}", "{days_of_month: ['32']}", "{location: Mars/Base}",
+        "{wekdays: [monday]}"}) {
     INFO(text);
     CHECK_FALSE(faults(window(text)).empty());
   }

@@ -52,6 +52,7 @@ struct World {
   std::vector<Notice> notices;
   std::vector<Decision> decisions;
   std::map<std::string, std::uint64_t> sequences;
+  std::set<std::string> keys;
   bool delivering = true;
 
   void step_now(std::vector<RouterEvent> events) {
@@ -62,6 +63,7 @@ struct World {
     std::move(s.decisions.begin(), s.decisions.end(), std::back_inserter(decisions));
     std::vector<RouterEvent> answers;
     for (Notice& n : s.notices) {
+      REQUIRE(keys.insert(n.key).second);
       answers.push_back(Delivered{n.key, n.group, n.incident, n.receiver, n.target, delivering,
                                   delivering ? "" : "404"});
       notices.push_back(std::move(n));
@@ -372,6 +374,17 @@ TEST_CASE("an ack holds repeats, never news, until it runs out") {
         T{30, 1230, 1530, 1830, 2130, 2430});  // worse than what was acknowledged
 }
 
+TEST_CASE("an ack that comes before the first notice holds it not") {
+  World w;
+  w.opens("INC-1", 0);
+  w.at(10, PersonActed{PersonActed::What::ack, "INC-1", "ada", {}});
+  w.until(20'000);
+  CHECK(w.story() == Story{{30, "hook", "first_notification", "notice"}});
+  w.at(20'000, PersonActed{PersonActed::What::unack, "INC-1", "ada", {}});
+  w.until(20'300);
+  CHECK(w.story().back() == Told{20'130, "hook", "repeat_elapsed", "notice"});  // 30 + 67 * 300
+}
+
 TEST_CASE("what a person resolved stays quiet until it is news") {
   World w;
   w.opens("INC-1", 0);
@@ -409,6 +422,18 @@ TEST_CASE("the end of what never arrived is not told") {
   w.until(1000);
   CHECK(w.story() == Story{{30, "hook", "first_notification", "notice"}});
   CHECK(w.decided(Reason::dead, "INC-1"));
+}
+
+TEST_CASE("whoever heard the beginning is told the end, though a notice in between was lost") {
+  World w;
+  w.opens("INC-1", 0);
+  w.until(1000);
+  w.delivering = false;
+  w.until(15'000);  // the repeat of 14430 is given up
+  w.delivering = true;
+  w.resolves("INC-1", 15'000);
+  w.until(16'000);
+  CHECK(w.story().back() == Told{15'030, "hook", "all_resolved", "resolved"});
 }
 
 TEST_CASE("a step done again after a crash gives the same bytes and keys") {
