@@ -1,7 +1,9 @@
 // node check.mjs [SCREENSHOTS]: the pages in a headless Chromium. With MUSTER_URL=http://127.0.0.1:9797 the
-// same is asked of a running muster, apart from what only an invented fleet can be made to do.
+// same is asked of a running muster, apart from what only an invented fleet can be made to do; with
+// MUSTER_SERVER=program, of the address that this program prints, and the program ends with the checks.
 // Needs dashboards/web/node_modules (npm ci) and, without MUSTER_URL, the built pages: MUSTER_DIST, or
 // dashboards/web/dist.
+import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -353,7 +355,18 @@ async function real(base) {
 }
 
 try {
-  if (process.env.MUSTER_URL) {
+  if (process.env.MUSTER_SERVER) {
+    const server = spawn(process.env.MUSTER_SERVER, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const url = await new Promise((resolve, reject) => {
+      server.stdout.once('data', (text) => resolve(String(text).trim()));
+      server.once('error', reject);
+      server.once('exit', () => reject(new Error('the server ended before it listened')));
+    });
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    await real(url);
+    server.stdin.end();
+    await ended;
+  } else if (process.env.MUSTER_URL) {
     await real(process.env.MUSTER_URL.replace(/\/$/, ''));
   } else {
     await invented();

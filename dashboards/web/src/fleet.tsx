@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { break_something, Failure, read_demo } from './api';
 import type { Fleet } from './fleet_state';
-import { clock, clock_utc, count, days, moment, number } from './format';
+import { clock, clock_utc, count, days, duration, moment, number } from './format';
 import { EventMark, Glyph } from './glyph';
 import { refresh, use_live } from './live';
 import { Link, use_location } from './router';
@@ -11,7 +11,7 @@ import { group_bys, states, type GroupBy } from './sheet';
 import { Sheet } from './sheet_view';
 import { Failed, Learning, Loading, NoSamples, NothingWrong } from './states';
 import type { DemoJson, IncidentSummary, ModelState } from './types';
-import { changes, emphasised, fleet_finding, incident_facts, tone_of } from './words';
+import { changes, emphasised, fleet_finding, incident_facts, lately_ms, tone_of } from './words';
 
 export function FleetPage() {
   const { fleet, failure, retry_at } = use_live();
@@ -179,9 +179,10 @@ function StaticFindings({ fleet }: { fleet: Fleet }) {
 function Changed({ fleet }: { fleet: Fleet }) {
   const all = changes(fleet);
   const shown = all.slice(0, 7);
+  const span = lately_ms(fleet) === 3_600_000 ? 'hour' : duration(lately_ms(fleet));
   return (
-    <section aria-label="Changed in the last hour">
-      <div class="hd"><h2>Changed in the last hour</h2><p>{all.length > 7 ? `newest 7 of ${number(all.length)}` : ''}</p></div>
+    <section aria-label="Changed lately">
+      <div class="hd"><h2>Changed in the last {span}</h2><p>{all.length > 7 ? `newest 7 of ${number(all.length)}` : ''}</p></div>
       {!all.length && <p class="note" style="padding:8px 0">Nothing was deployed, opened or closed.</p>}
       <ul class="chg">
         {shown.map((c) => (

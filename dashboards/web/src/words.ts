@@ -73,9 +73,12 @@ export interface Change {
   incident?: string;
 }
 
+// How far back the list of changes looks: an hour, and longer where ticks are: a fleet that is judged every ten minutes has six of them in an hour.
+export const lately_ms = (fleet: Fleet) => Math.max(3_600_000, 36 * 1000 * fleet.tick_seconds);
+
 // What changed lately: events, and incidents that opened, were acknowledged or resolved. Newest first.
-export function changes(fleet: Fleet, within_ms = 3_600_000): Change[] {
-  const from = fleet.at - within_ms;
+export function changes(fleet: Fleet): Change[] {
+  const from = fleet.at - lately_ms(fleet);
   const list: Change[] = [];
   for (const e of fleet.events) {
     if (e.ts < from) continue;
