@@ -408,6 +408,41 @@ TEST_CASE("a new version is a new set in the database") {
   CHECK(samples_in(dsn).size() == 4);
 }
 
+TEST_CASE(
+    "rows that hold many sets are read by the view and the reader, over several pages and with "
+    "holes") {
+  const std::string dsn = Postgres::shared().fresh_database();
+  const auto wall = [] {
+    return Timestamp{std::chrono::duration_cast<std::chrono::microseconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count()};
+  };
+  store::make_partitions(dsn, wall());
+  Ingestor ingestor(settings(dsn), wall, {});
+  // 40 models of 60 series are 2,400 values, some 20 kB; each model at its own instant, and then half of it
+  // a minute later. A value names its model, metric and minute.
+  std::vector<Given> given;
+  for (int minute = 0; minute < 2; ++minute)
+    for (int model = 0; model < 40; ++model)
+      for (int metric = minute; metric < 60; metric += 1 + minute)
+        given.push_back({"m" + std::to_string(model) + "|x" + std::to_string(metric) + "|v1",
+                         noon + model * 7 + minute * 3600, model * 1000.0 + metric * 10 + minute});
+  CHECK(stored_of(ingestor, given).accepted == given.size());
+  Connection connection(dsn, {});
+  CHECK(samples_in(dsn).size() == given.size());
+  // Far fewer rows than sets, and each in one page of 8 kB: nothing was moved out of its row.
+  CHECK(connection.run("SELECT count(*) BETWEEN 3 AND 8 FROM sample_log").at(0, 0) == "t");
+  CHECK(connection.run("SELECT sum(cardinality(set_ids)) FROM sample_log").at(0, 0) == "80");
+  const store::Rows seen = connection.run(
+      "SELECT count(*), count(DISTINCT series_id), bool_and(value = substr(model, 2)::int * 1000 +"
+      " substr(metric, 2)::int * 10 + (extract(epoch FROM ts)::bigint - 1700000000) / 3600 AND"
+      " (extract(epoch FROM ts)::bigint - 1700000000) % 3600 = substr(model, 2)::int * 7)"
+      " FROM v_sample_recent");
+  CHECK(seen.at(0, 0) == std::to_string(given.size()));
+  CHECK(seen.at(0, 1) == "2400");
+  CHECK(seen.at(0, 2) == "t");
+}
+
 TEST_CASE("several shards: each has its batches, and a request is answered when all have it") {
   const std::string dsn = database();
   Ingestor::Settings s = settings(dsn);
