@@ -11,7 +11,27 @@ constexpr float abs_to_sd =
     1.2533F;  // sqrt(pi / 2): a normal's standard deviation from its mean |r|
 constexpr float phi_max = 0.95F;
 constexpr float node_gain_min = 1.0F / 150;
+constexpr std::uint8_t borrowed_count = 6;  // what the other kind of day is worth, in samples
 constexpr std::uint8_t cell_samples_min = 12;
+
+// The gain of a scale with n samples behind it. Thrice that of a mean, so that what was large only because the
+// season was not known yet is forgotten by the cube of time.
+float young_gain(float n, float steady) {
+  return std::max(3 / (n + 3), steady);
+}
+
+std::size_t twin(std::size_t node) {
+  return (node + 24) % 48;
+}
+
+// An hour that was never seen on this kind of day is taken to be as on the other.
+float season_node(const Baseline& b, std::size_t node) {
+  return b.node_count[node] > 0 ? b.node[node] : b.node[twin(node)];
+}
+
+float season(const Baseline& b, const Phase& phase) {
+  return phase.weight0 * season_node(b, phase.node0) + phase.weight1 * season_node(b, phase.node1);
+}
 
 float clip(float v, float limit) {
   return std::clamp(v, -limit, limit);
@@ -101,7 +121,7 @@ double untransformed(const Baseline& b, float y) {
 }
 
 float usual(const Baseline& b, const Phase& phase) {
-  return b.level + phase.weight0 * b.node[phase.node0] + phase.weight1 * b.node[phase.node1];
+  return b.level + season(b, phase);
 }
 
 float spread(const Baseline& b) {
@@ -117,7 +137,7 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
   }
   if (b.since_reset == 0) {
     // The first value of a new version says where it is, and nothing about where it should be.
-    b.level = y - phase.weight0 * b.node[phase.node0] - phase.weight1 * b.node[phase.node1];
+    b.level = y - season(b, phase);
     b.last_residual = 0;
     b.since_reset = 1;
     ++b.total;
@@ -146,7 +166,7 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
     out.z = clip(e / (sigma * std::sqrt(1 + 1 / n)), 50);
 
   // From here on it learns.
-  const float gain = std::max(1 / (static_cast<float>(b.total) + 1), pace.scale);
+  const float gain = young_gain(static_cast<float>(b.total), pace.scale);
   if (!muted || young) {
     if (gap == 1) {
       const float most = scaled && !young ? 2.5F * s : std::abs(r);
@@ -157,13 +177,15 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
     }
     // The first residuals are those of a level that is not yet one.
     const float a = std::abs(r);
-    b.abs_residual += (b.total < 3 ? 0.5F : gain) * (a - b.abs_residual);
+    b.abs_residual += gain * (a - b.abs_residual);
     const bool winsorise = b.total > cell_samples_min && is_scale(b.abs_innovation, b.level);
     const float base = abs_to_sd * b.abs_innovation;
     b.abs_innovation +=
-        (b.total < 3 ? 0.5F : gain) *
-        ((winsorise ? std::min(std::abs(e), 4 * base) : std::abs(e)) - b.abs_innovation);
-    const float cell_gain = std::max(1 / (static_cast<float>(cell_count) + 1), 8 * pace.scale);
+        gain * ((winsorise ? std::min(std::abs(e), 4 * base) : std::abs(e)) - b.abs_innovation);
+    // The count stops at 255; by then an eighth of all samples is near enough.
+    const float of_cell =
+        cell_count < 255 ? static_cast<float>(cell_count) : static_cast<float>(b.total) / 8;
+    const float cell_gain = young_gain(of_cell, 8 * pace.scale);
     const float cell_limit = winsorise && is_scale(sigma, b.level) ? 4 * sigma : std::abs(e);
     cell += cell_gain * (std::min(std::abs(e), cell_limit) - cell);
     if (cell_count < 255) ++cell_count;
@@ -180,6 +202,10 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
     const auto learn_node = [&](std::uint8_t index, float weight) {
       if (weight <= 0) return;
       std::uint8_t& count = b.node_count[index];
+      if (count == 0) {
+        b.node[index] = season_node(b, index);
+        count = std::min<std::uint8_t>(b.node_count[twin(index)], borrowed_count);
+      }
       b.node[index] += weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
       if (count < 255) ++count;
     };

@@ -97,6 +97,8 @@ float spread(const Baseline& b);
 //   psi = clip(r, +-2.5 s), s = 1.2533 EWMA|r|
 //   level += max(1/(n + 2), gain) psi;  node_b += w_b max(1/(n_b + 1), 1/150) psi
 //
+// Scales and correlation are EWMAs of gain max(3/(n + 3), scale).
+//
 // gap      d: how many samples ago the last one was, >= 1
 // returns  no z in the first 40 samples, in the 6 after a reset, or when the series never varied
 // source   META section 2
