@@ -27,6 +27,16 @@ std::size_t tail_class(float share) {
   return share < 0.014F ? 0 : share < 0.02F ? 1 : 2;
 }
 
+// The null of a tail class, or the nearest one that has seen enough; nothing when none has.
+const anomaly::NullHistogram* null_of(const Pool& pool, std::size_t tail) {
+  if (pool.classes.empty()) return nullptr;
+  const std::array<std::size_t, 3> order = {tail, tail == 0 ? std::size_t{1} : tail - 1,
+                                            tail == 2 ? std::size_t{0} : std::size_t{2}};
+  for (const std::size_t k : order)
+    if (pool.classes[k].ready()) return &pool.classes[k];
+  return nullptr;
+}
+
 // How much smaller the squared error of y would be under the other kind of day, in variances; 0 where that
 // is not known yet.
 float week_term(const Baseline& b, float y, const anomaly::Phase& phase) {
@@ -300,10 +310,10 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
       if (!pooling) continue;
       const std::size_t k = tail_class(s.base.tail_share);
       const Pool& own = scale.pools[scale.channels[s.channel].pool];
-      const Pool* pool =
-          !own.classes.empty() && own.classes[k].ready() ? &own : &scale.pools.front();
-      if (pool->classes.empty() || !pool->classes[k].ready()) continue;
-      lane.x[i] = pool->classes[k].score(scale.z[i]);
+      const anomaly::NullHistogram* null = null_of(own, k);
+      if (null == nullptr) null = null_of(scale.pools.front(), k);
+      if (null == nullptr) continue;
+      lane.x[i] = null->score(scale.z[i]);
       lane.seen[i] = 1;
     }
   });
