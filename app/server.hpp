@@ -45,7 +45,8 @@ struct ServerSettings {
   std::function<Result<ServerSettings>()> reload;
 };
 
-// A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. Serves until stop.
+// A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. It starts no thread before
+// run(), so signals can be set up between the two.
 class Server {
  public:
   explicit Server(ServerSettings settings);
