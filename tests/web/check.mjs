@@ -122,6 +122,7 @@ async function invented() {
   await drawn(page);
   await until(page, () => document.querySelector('.live').textContent.startsWith('live'));
   check((await page.textContent('.live')).includes('fleet time'), `${page.name}: another time than the reader's is called the fleet's`);
+  check((await page.textContent('.inc .st')).includes('since 02:31'), `${page.name}: the times in sentences are the reader's, not ${await page.textContent('.inc .st')}`);
   check((await page.textContent('.live')).includes('03:12'), `${page.name}: 02:12 UTC is 03:12 in Paris, as in ${await page.textContent('.live')}`);
   await page.hover('.sheet');
   const places = () => page.evaluate(() => [...document.querySelectorAll('.row, .inc, .filters, .cell')].map((e) => { const r = e.getBoundingClientRect(); return `${e.dataset.id ?? ''} ${Math.round(r.x)} ${Math.round(r.y)} ${Math.round(r.width)} ${Math.round(r.height)}`; }).join('\n'));

@@ -46,7 +46,7 @@ export class Fleet {
           id: `${family}-${regions[i % 4]}-${String(Math.floor(i / 4)).padStart(2, '0')}`, family, region: regions[i % 4], team, version: `v${1 + Math.floor(u() * 90)}`,
           state, worst_metric: metric, worst_sigma: sigma, score: hit ? 62 + Math.floor(38 * u()) : state === 'watch' ? 28 : Math.floor(12 * u()), trend: hit ? -1 : u() < 0.1 ? 1 : u() < 0.1 ? -1 : 0,
           incident: hit ? 'INC-0412' : null, learning_days_left: state === 'learning' ? 6.4 : 0, last_seen: this.at - (state === 'silent' ? 272 * minute : 0),
-          caption: hit || state === 'watch' ? `${metric} ${sigma < 0 ? '-' : '+'}${Math.abs(sigma).toFixed(1)} sigma since 02:31` : state === 'silent' ? 'no samples for 4 h 32 min' : state === 'learning' ? 'learning, 6 days to go' : '',
+          caption: hit || state === 'watch' ? `${metric} ${sigma < 0 ? '-' : '+'}${Math.abs(sigma).toFixed(1)} sigma since 01:31` : state === 'silent' ? 'no samples for 4 h 32 min' : state === 'learning' ? 'learning, 6 days to go' : '',
         });
       }
     });

@@ -1,4 +1,5 @@
 import type { DemoJson, FleetJson, Incident, IncidentPage } from './types';
+import { incident_here } from './zone';
 
 // What did not work, in words for the reader.
 export class Failure extends Error {
@@ -34,13 +35,14 @@ const post = (path: string, body: unknown): Promise<Response> =>
   ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 
 export const read_fleet = (parts: string) => get<FleetJson>(`/api/v1/fleet?parts=${parts}`);
-export const read_incident = (id: string) => get<Incident>(`/api/v1/incidents/${encodeURIComponent(id)}`);
+export const read_incident = async (id: string) => incident_here(await get<Incident>(`/api/v1/incidents/${encodeURIComponent(id)}`));
 
-export function read_incidents(state: string, after: string | null, limit = 50): Promise<IncidentPage> {
+export async function read_incidents(state: string, after: string | null, limit = 50): Promise<IncidentPage> {
   const query = new URLSearchParams({ limit: String(limit) });
   if (state) query.set('state', state);
   if (after) query.set('after', after);
-  return get(`/api/v1/incidents?${query}`);
+  const page = await get<IncidentPage>(`/api/v1/incidents?${query}`);
+  return { ...page, incidents: page.incidents.map(incident_here) };
 }
 
 export type Act = 'ack' | 'unack' | 'resolve' | 'note';

@@ -108,8 +108,6 @@ export function Evidence({ incident: i }: { incident: Incident }) {
             {odds_axis.map((t) => <text key={`o${t}`} class="tk" x={left - 7} y={y_odds(t) + 3.5} text-anchor="end">{odds_tick(t)}</text>)}
             <line x1={left} x2={edge} y1={chance} y2={chance} stroke="var(--ink-2)" stroke-dasharray="4 3" />
             <line x1={left} x2={edge} y1={page} y2={page} stroke="var(--t-fail)" stroke-width="1.5" />
-            <text class="in2 b halo" x={left + 6} y={y_in(0, 1) + 11}>Models out of band, of {number(i.members)}</text>
-            <text class="in2 b halo" x={left + 6} y={y_in(1, 1) + 11}>Evidence against {'\u2018'}nothing changed{'\u2019'}, log scale</text>
             {marks.map((m, k) => (
               <g key={k} transform={`translate(${left} 0)`}>
                 <line x1={m.x} x2={m.x} y1={(m.level ? 8 : 24) + 5} y2={bottom} stroke={m.kind === 'page' ? 'var(--t-fail)' : 'var(--ink-2)'} stroke-dasharray={m.kind === 'page' ? undefined : '1 3'} />
@@ -117,6 +115,8 @@ export function Evidence({ incident: i }: { incident: Incident }) {
                 {m.text && <text class={`halo in2 tk ${m.kind === 'page' ? 'b' : ''}`} x={m.end ? m.x - 9 : m.x + 9} y={(m.level ? 8 : 24) + 4} text-anchor={m.end ? 'end' : 'start'}>{m.text}</text>}
               </g>
             ))}
+            <text class="in2 b halo" x={left + 6} y={y_in(0, 1) + 11}>Models out of band, of {number(i.members)}</text>
+            <text class="in2 b halo" x={left + 6} y={y_in(1, 1) + 11}>{narrow ? 'Evidence, log scale' : 'Evidence against \u2018nothing changed\u2019, log scale'}</text>
             {!narrow && (
               <>
                 <text class="in b" x={edge + 8} y={apart(y_moved(last.moved), chance, 15) + 4}>{number(last.moved)}</text>
@@ -127,7 +127,7 @@ export function Evidence({ incident: i }: { incident: Incident }) {
             )}
             {narrow && <text class="in2 halo" x={left + 6} y={page + 15}>page at {odds(i.needed)}</text>}
             <circle cx={x(peak.ts)} cy={y_odds(log10(peak.ratio))} r="3.5" fill="var(--t-fail)" />
-            <text class="in b halo" x={x(peak.ts) - 8} y={Math.max(y_in(1, 1) + (x(peak.ts) - 76 > left + 270 ? 9 : 24), y_odds(log10(peak.ratio)) - 10)} text-anchor={x(peak.ts) > left + 90 ? 'end' : 'start'}>{odds(peak.ratio)}</text>
+            <text class="in b halo" x={x(peak.ts) - 8} y={Math.max(y_in(1, 1) + (x(peak.ts) - 76 > left + (narrow ? 120 : 270) ? 9 : 24), y_odds(log10(peak.ratio)) - 10)} text-anchor={x(peak.ts) > left + 90 ? 'end' : 'start'}>{odds(peak.ratio)}</text>
             <line x1={left} x2={edge} y1={bottom} y2={bottom} stroke="var(--line-2)" />
             {hour_ticks(from, to, edge - left).map((t) => (
               <g key={t}><line x1={x(t)} x2={x(t)} y1={bottom} y2={bottom + 4} stroke="var(--line-2)" /><text class="tk" x={x(t)} y={bottom + 16} text-anchor={x(t) > edge - 16 ? 'end' : x(t) < left + 16 ? 'start' : 'middle'}>{clock(t)}</text></g>

@@ -60,7 +60,7 @@ function LedgerLine({ fleet }: { fleet: Fleet }) {
       <div class="lg">
         <div><p class="k">Page budget: {budget}. {since}</p>
           <p>false pages promised at most <b>{number(ledger.promised, 1)}</b>, pages sent <b>{number(ledger.sent)}</b></p></div>
-        {held > 1 / 24 && <LedgerChart fleet={fleet} />}
+        {!fleet.learning && held > 1 / 24 && <LedgerChart fleet={fleet} />}
       </div>
       <div><p class="k">Coverage</p>
         <p><b>{number(coverage.reporting)} of {number(coverage.models)}</b> models reporting {others && <span class="q">{'\u00b7'} {others}</span>}</p></div>

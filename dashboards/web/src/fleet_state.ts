@@ -1,4 +1,5 @@
 import type { Coverage, Dependency, FleetEvent, FleetJson, HeatJson, IncidentSummary, Ledger, Model, StaticFinding, TickJson } from './types';
+import { incident_here, model_here } from './zone';
 
 // The heat strip as bytes: model-major, one row a model in id order, oldest first, 255 = no data.
 export interface Heat {
@@ -57,9 +58,9 @@ export function fleet_of(json: FleetJson): Fleet {
     samples: json.samples,
     ledger: json.ledger,
     coverage: json.coverage,
-    incidents: json.incidents,
-    recent: json.recent_incidents,
-    models: json.models,
+    incidents: json.incidents.map(incident_here),
+    recent: json.recent_incidents.map(incident_here),
+    models: json.models.map((m) => model_here(m, json.at)),
     dependencies: json.dependencies,
     static_findings: json.static_findings,
     events: json.events,
@@ -90,10 +91,11 @@ export function with_column(heat: Heat, at: number, column: Uint8Array, columns_
 const by_id = (a: Model, b: Model) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
 export function with_tick(fleet: Fleet, tick: TickJson): Fleet {
-  let models = tick.models;
+  const news_of_models = tick.models.map((m) => model_here(m, tick.at));
+  let models = news_of_models;
   let same_models = false;
   if (!tick.full) {
-    const changed = new Map(tick.models.map((m) => [m.id, m]));
+    const changed = new Map(news_of_models.map((m) => [m.id, m]));
     const gone = new Set(tick.removed);
     models = [];
     for (const m of fleet.models) {
@@ -122,8 +124,8 @@ export function with_tick(fleet: Fleet, tick: TickJson): Fleet {
     samples: tick.samples,
     ledger: tick.ledger,
     coverage: tick.coverage,
-    incidents: tick.incidents,
-    recent: tick.recent_incidents,
+    incidents: tick.incidents.map(incident_here),
+    recent: tick.recent_incidents.map(incident_here),
     models,
     dependencies: tick.dependencies ?? fleet.dependencies,
     static_findings: tick.static_findings,

@@ -217,13 +217,13 @@ function Suspects({ of }: { of: Suspect[] }) {
   );
 }
 
-interface LogLine { ts: number; mark: 'done' | 'wait' | 'no'; head: preact.ComponentChildren; text: string }
+interface LogLine { ts: number; mark: 'done' | 'wait' | 'no' | 'failed'; head: preact.ComponentChildren; text: string }
 
 // Who was told and what people did, newest first.
 function Log({ incident: i, now }: { incident: Incident; now: number }) {
   const lines: LogLine[] = i.deliveries.map((d) => ({
     ts: d.ts,
-    mark: d.state === 'delivered' || d.state === 'sent' ? 'done' : d.state === 'due' || d.state === 'sending' || d.state === 'pending' ? 'wait' : 'no',
+    mark: d.state === 'delivered' || d.state === 'sent' ? 'done' : d.state === 'due' || d.state === 'sending' || d.state === 'pending' ? 'wait' : d.state === 'failed' ? 'failed' : 'no',
     head: <><b>{d.receiver}</b>, {d.channel}</>,
     text: [d.state, d.answer].filter(Boolean).join(': '),
   }));
@@ -242,7 +242,7 @@ function Log({ incident: i, now }: { incident: Incident; now: number }) {
             <svg width="12" height="12" aria-hidden="true">
               {l.mark === 'done' && <circle cx="6" cy="6" r="4" fill="var(--ink-2)" />}
               {l.mark === 'wait' && <circle cx="6" cy="6" r="3.5" fill="none" stroke="var(--t-fail)" stroke-width="1.8" />}
-              {l.mark === 'no' && <path d="M2.5 2.5l7 7M9.5 2.5l-7 7" stroke="var(--t-fail)" stroke-width="1.5" />}
+              {(l.mark === 'no' || l.mark === 'failed') && <path d="M2.5 2.5l7 7M9.5 2.5l-7 7" stroke={l.mark === 'no' ? 'var(--ink-3)' : 'var(--t-fail)'} stroke-width="1.5" />}
             </svg>
             <span>{l.head}{l.text && <small>{l.text}</small>}</span>
           </li>

@@ -140,7 +140,7 @@ export function strip_shape(models: number, large: boolean, phone: boolean): { p
   const rows_max = 62;
   const pool = large ? Math.max(1, Math.ceil(models / rows_max)) : 1;
   const lines = Math.ceil(models / pool);
-  const line_px = large ? Math.max(1, Math.floor(rows_max / Math.max(1, lines))) : phone ? 2 : 3;
+  const line_px = large ? Math.max(1, Math.floor(rows_max / Math.max(1, lines))) : phone || models > 40 ? 2 : 3;
   return { pool, lines, line_px: Math.min(line_px, 6) };
 }
 

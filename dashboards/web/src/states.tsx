@@ -72,7 +72,11 @@ export function NothingWrong({ fleet }: { fleet: Fleet }) {
   const last = recent[0];
   return (
     <div class="calm">
-      <p class="st"><Glyph state="ok" size={14} /> Nothing is wrong that muster can see.</p>
+      <p class="st">
+        {fleet.learning ? <><Glyph state="learning" size={14} /> No incident: what is usual is still being learned.</>
+          : fleet.static_findings.length ? <>No incident.</>
+          : <><Glyph state="ok" size={14} /> Nothing is wrong that muster can see.</>}
+      </p>
       <p class="note">
         {number(coverage.reporting)} of {number(coverage.models)} models report.
         {last?.resolved_at ? ` The last incident, ${last.id}, closed ${moment(last.resolved_at, fleet.at)}.` : ''}

@@ -19,7 +19,7 @@ export function emphasised(title: string, cause: string): Piece[] {
   const found: { at: number; end: number; kind: Piece['kind'] }[] = [];
   const at = name && name !== 'unknown' ? title.indexOf(name) : -1;
   if (at >= 0) found.push({ at, end: at + name.length, kind: 'cause' });
-  for (const m of title.matchAll(/\d[\d\u202f ]*? of (?:its |the )?\d[\d\u202f]*/g)) {
+  for (const m of title.matchAll(/\d[\d\u202f ]*? of (?:its |their |the )?\d[\d\u202f]*/g)) {
     const from = m.index ?? 0;
     if (at < 0 || from >= at + name.length || from + m[0].length <= at) found.push({ at: from, end: from + m[0].length, kind: 'number' });
   }
