@@ -170,8 +170,8 @@ class Row extends Component<RowProps> {
     const parts = caption_of(models);
     const caption = parts.map((p) => p.text + (p.detail ? `: ${p.detail}` : '')).join(' \u00b7 ');
     const families = new Set(models.map((m) => m.family)).size;
-    const team = models[0].team;
-    const second = by === 'family' ? team : count(families, 'family', 'families');
+    const teams = new Set(models.map((m) => m.team));
+    const second = by !== 'family' ? count(families, 'family', 'families') : teams.size > 1 ? count(teams.size, 'team') : models[0].team;
     return (
       <div class="row" role="group" aria-label={`${name}, ${count(models.length, 'model')}`}>
         <div class="lab">
