@@ -1,6 +1,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -34,7 +35,12 @@ int run_demo(const ServeFlags& flags, DemoSettings demo) {
   const StopOnSignal signals([&] { server.stop(); });
   server.on_ready([&](const std::string& url) {
     feeder = std::thread([&, url] {
-      fed = driver.run(url);
+      try {
+        fed = driver.run(url);
+      } catch (const std::exception& fault) {
+        std::fprintf(stderr, "demo: %s\n", fault.what());
+        fed = 1;
+      }
       if (fed != 0) server.stop();
     });
   });

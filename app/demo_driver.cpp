@@ -11,13 +11,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json.hpp>
 #include <cstdio>
-#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <future>
-#include <iterator>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -41,24 +38,16 @@ using Clock = std::chrono::system_clock;
 // Ticks of history in one request: about 4 MB of lines for 240 models. One request is under way at a time, as
 // two could be committed in either order, and what comes after a later tick is late.
 constexpr Tick history_batch = 18;
-// A cause is not taken again within so many faults: the same soon again would be the same incident.
-constexpr std::size_t causes_remembered = 3;
 // What GET /api/v1/demo/truth shows at most: half a day of faults.
 constexpr std::size_t truth_max = 500;
 // The first fault comes soon after the page is there, so that nobody waits for something to happen.
 constexpr Tick first_fault_after = 20;
-// And it is what muster is for: a source whose many users all move a little.
-constexpr std::string_view first_cause = "src-clickstream";
 constexpr Tick save_every = 10;
 
 constexpr auto retry_first = std::chrono::milliseconds(200);
 constexpr auto retry_max = std::chrono::seconds(5);
 // A muster that is not there at the start is not going to come.
 constexpr auto patience_at_start = std::chrono::seconds(30);
-
-// Streams of numbers beside the fleet's own (simulator/random.hpp).
-constexpr std::uint32_t for_fault = 'l';
-constexpr std::uint32_t for_kind = 'L';
 
 std::string hour_and_minute(Timestamp ts) {
   const std::int64_t minutes = ts.us / 60'000'000;
@@ -126,35 +115,6 @@ Saved read_saved(const std::string& text) {
   return saved;
 }
 
-// Whether two causes would be hard to tell apart while both are at work: most users of one use the other.
-bool alike(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
-  std::vector<std::uint32_t> common;
-  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
-  return 2 * common.size() > std::min(a.size(), b.size());
-}
-
-// How strong and how long, so that each kind can be found within an hour of ticks and still looks like itself.
-void shape_fault(Fault& fault, Tick now_tick, simulator::Dice& dice) {
-  fault.first = now_tick;
-  fault.last = now_tick + 60 + dice.below(40);
-  fault.share = 0.9;
-  fault.strength = dice.between(1.3, 2.0);
-  switch (fault.kind) {
-    case FaultKind::slow_drift:
-      fault.last += 30;
-      fault.strength = 2;
-      break;
-    case FaultKind::single_model:
-      fault.share = 1;
-      break;
-    case FaultKind::region_outage:
-      fault.last = now_tick + 40;
-      break;
-    default:
-      break;
-  }
-}
-
 }  // namespace
 
 struct DemoDriver::State {
@@ -173,7 +133,7 @@ struct DemoDriver::State {
   std::optional<simulator::NdjsonWriter> writer;
   Saved saved;
   std::vector<Truth> truth;
-  std::deque<std::string> recent_causes;
+  std::optional<simulator::Showcase> showcase;
   bool events_wanted = true;
   bool rejects_said = false;
   int exit_code = 0;
@@ -192,7 +152,7 @@ struct DemoDriver::State {
     return settings.history_days * (Duration(std::chrono::days(1)) / fleet->shape().tick);
   }
   Batch make_batch(Tick from, Tick until);
-  void start_fault(FaultKind kind, Tick t, std::string_view cause = {});
+  void start_fault(const Fault& fault);
   void update_faults(Tick t);
   void publish();
 
@@ -234,6 +194,7 @@ void DemoDriver::State::load() {
   shape.start = saved.start;
   fleet.emplace(shape, saved.seed);
   writer.emplace(*fleet);
+  showcase.emplace(*fleet, settings.faults);
   for (const Fault& fault : saved.active) {
     if (const auto injected = fleet->inject(fault)) truth.push_back(*injected);
   }
@@ -275,32 +236,15 @@ void DemoDriver::State::publish() {
   control.set_truth(simulator::to_json(truth));
 }
 
-void DemoDriver::State::start_fault(FaultKind kind, Tick t, std::string_view cause) {
-  const std::uint32_t id = saved.last_fault + 1;
-  simulator::Dice dice(saved.seed, for_fault, id);
-  Fault fault;
-  // Not one like those at work or lately over; with few causes of a kind the last draw has to do.
-  for (int attempt = 0; attempt < 20; ++attempt) {
-    fault = simulator::invent_fault(*fleet, kind, dice);
-    const std::vector<std::uint32_t> users = fleet->users(fault.cause);
-    const bool lately =
-        std::any_of(recent_causes.begin(), recent_causes.end(),
-                    [&](const std::string& recent) { return alike(users, fleet->users(recent)); });
-    if (!lately) break;
-  }
-  if (!cause.empty()) fault.cause = cause;
-  fault.id = id;
-  shape_fault(fault, t, dice);
+void DemoDriver::State::start_fault(const Fault& fault) {
   const Result<Truth> injected = fleet->inject(fault);
   if (!injected) throw std::logic_error("demo: " + injected.error().what);
-  recent_causes.push_back(fault.cause);
-  if (recent_causes.size() > causes_remembered) recent_causes.pop_front();
-  saved.last_fault = id;
+  saved.last_fault = fault.id;
   saved.active.push_back(fault);
   truth.push_back(*injected);
   if (truth.size() > truth_max) truth.erase(truth.begin());
   const std::string who = fault.cause.empty() ? std::string() : fault.cause + " ";
-  std::printf("%s fault %u: %s%s, %zu models\n", hour_and_minute(injected->start).c_str(), id,
+  std::printf("%s fault %u: %s%s, %zu models\n", hour_and_minute(injected->start).c_str(), fault.id,
               who.c_str(), std::string(simulator::to_phrase(fault.kind)).c_str(),
               injected->models.size());
   std::fflush(stdout);
@@ -316,20 +260,13 @@ void DemoDriver::State::update_faults(Tick t) {
     return true;
   });
   fleet->forget_before(t);
+  const auto room = [&] { return saved.active.size() < DemoControl::faults_max; };
   for (const FaultKind kind : control.take_triggered()) {
-    if (saved.active.size() < DemoControl::faults_max) start_fault(kind, t);
+    if (room()) start_fault(showcase->invent(kind, t, saved.last_fault + 1));
   }
-  if (t >= saved.next_fault && saved.active.size() < DemoControl::faults_max) {
-    simulator::Dice dice(saved.seed, for_kind, saved.last_fault + 1);
-    const FaultKind kind = simulator::fault_kinds[dice.below(simulator::fault_kinds.size())];
-    if (saved.last_fault == 0 && !fleet->users(first_cause).empty()) {
-      start_fault(FaultKind::upstream_break, t, first_cause);
-    } else {
-      start_fault(kind, t);
-    }
-    saved.next_fault =
-        t + settings.fault_gap_min +
-        dice.below(static_cast<std::uint32_t>(settings.fault_gap_max - settings.fault_gap_min + 1));
+  if (t >= saved.next_fault && room()) {
+    start_fault(showcase->invent(t, saved.last_fault + 1));
+    saved.next_fault = showcase->next_after(t, saved.last_fault);
   }
   if (saved.last_fault != before || saved.active.size() != at_work) publish();
 }

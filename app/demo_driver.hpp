@@ -7,6 +7,7 @@
 #include <string>
 
 #include "app/demo_control.hpp"
+#include "simulator/showcase.hpp"
 
 namespace muster::app {
 
@@ -20,9 +21,7 @@ struct DemoSettings {
   // The fleet's clock runs faster than ours and must not overtake it, as senders from the future are
   // refused. So it starts in the past; at a tick a second a year lasts for 14 hours.
   int head_start_days = 365;
-  // Ticks between the beginnings of two faults.
-  int fault_gap_min = 60;
-  int fault_gap_max = 120;
+  simulator::Showcase::Settings faults;
 };
 
 // Feeds an invented fleet to a muster over HTTP: first its history, then tick by tick for ever, with a fault

@@ -125,12 +125,12 @@ void Fleet::make_series() {
       for (int h = 0; h < 2; ++h) {
         const double swing =
             metric.season * (h == 0 ? dice.between(0.5, 1.5) : dice.between(0, 0.4));
-        const double peak = h == 0 ? 0.625 - day + dice.between(-0.06, 0.06) : dice.uniform();
+        const double peak = h == 0 ? 0.625 - day + dice.between(-0.12, 0.12) : dice.uniform();
         s.season_cos[h] = swing * cos_turn(peak);
         s.season_sin[h] = swing * sin_turn(peak);
       }
-      s.weekend_swing = dice.between(0.5, 1);
-      s.weekend_shift = std::min(1.5, metric.season) * dice.between(-1, 0.4);
+      s.weekend_swing = dice.between(0.92, 1);
+      s.weekend_shift = std::min(1.0, metric.season) * dice.between(-0.4, 0.4);
       const double busier = dice.between(0, 0.25);
       s.noise_cos = busier * cos_turn(0.625 - day);
       s.noise_sin = busier * sin_turn(0.625 - day);
@@ -259,17 +259,24 @@ void Fleet::restart(Tick block) {
 }
 
 Fleet::Hour Fleet::hour_of(Tick t) const {
+  constexpr std::int64_t day_length = 86'400;
   const std::int64_t seconds = time_of(t).us / 1'000'000;
-  const double day = static_cast<double>(seconds % 86'400) / 86'400;
+  const double day = static_cast<double>(seconds % day_length) / day_length;
   // 1970 began on a Thursday; Monday is 0.
-  return {cos_turn(day), sin_turn(day), cos_turn(2 * day), sin_turn(2 * day),
-          (seconds / 86'400 + 3) % 7 >= 5};
+  constexpr double dusk = 0.5 / 24;  // days before and after midnight
+  const double of_week =
+      static_cast<double>((seconds + 3 * day_length) % (7 * day_length)) / day_length;
+  const auto passed = [&](double moment) {
+    return std::clamp((of_week - moment + dusk) / (2 * dusk), 0.0, 1.0);
+  };
+  const double weekend = passed(5) - passed(7) + (1 - passed(0));
+  return {cos_turn(day), sin_turn(day), cos_turn(2 * day), sin_turn(2 * day), weekend};
 }
 
 double Fleet::season(const Series& s, const Hour& hour) {
   const double swing = s.season_cos[0] * hour.cos1 + s.season_sin[0] * hour.sin1 +
                        s.season_cos[1] * hour.cos2 + s.season_sin[1] * hour.sin2;
-  return hour.weekend ? s.weekend_swing * swing + s.weekend_shift : swing;
+  return swing * (1 - hour.weekend * (1 - s.weekend_swing)) + hour.weekend * s.weekend_shift;
 }
 
 double Fleet::value_at(std::uint32_t series, double latent) const {

@@ -31,7 +31,7 @@ inline constexpr std::array metrics{
     Metric{"latency_p95_ms", Scale::positive, 20, 240, 0.10, 2.2, 1e4},
     Metric{"prediction_mean", Scale::real, -1.5, 2.5, 0.12, 1.5, 1e6},
     Metric{"error_rate", Scale::rate, 0.004, 0.06, 0.15, 1.0, 1e8},
-    Metric{"requests_per_second", Scale::positive, 3, 900, 0.08, 5.0, 1e4},
+    Metric{"requests_per_second", Scale::positive, 3, 900, 0.08, 3.0, 1e4},
 };
 
 // Ticks; no report comes later than that.
@@ -154,7 +154,7 @@ class Fleet {
   // Where a tick lies in the day and the week.
   struct Hour {
     double cos1, sin1, cos2, sin2;  // of the day's first and second wave, UTC
-    bool weekend;
+    double weekend;                 // 0 to 1
   };
   Hour hour_of(Tick t) const;
   static double season(const Series& series, const Hour& hour);

@@ -17,6 +17,7 @@
 #include "aggregator/fleet.hpp"
 #include "simulator/fleet.hpp"
 #include "simulator/score.hpp"
+#include "simulator/showcase.hpp"
 
 // How good the detection is: invented fleets of several seeds, or a recorded fleet, through the aggregator;
 // what it found against what was done. Prints a Markdown table. Or scores files that any detector wrote.
@@ -37,6 +38,7 @@ struct Options {
   bool hostile = false;
   bool quiet = false;
   bool no_version_labels = false;
+  bool showcase = false;
   bool detail = false;
   std::string airquality;
   std::string incidents, pages, truth, topology;
@@ -126,7 +128,13 @@ Score run_invented(const Options& options, std::uint64_t seed) {
   const aggregator::Settings settings = settings_of(options, 1);
   const Tick learned = static_cast<Tick>(settings.warmup_days / 7 * static_cast<double>(week));
   const Tick until = options.weeks * week;
-  if (!options.quiet) {
+  if (options.showcase) {
+    // As the demo does it: after four weeks of history, for the rest of the time.
+    Showcase showcase(fleet, {});
+    std::uint32_t id = 1;
+    for (Tick t = 4 * week + 20; t < until; t = showcase.next_after(t, id), ++id)
+      must(fleet.inject(showcase.invent(t, id)));
+  } else if (!options.quiet) {
     FaultPlan plan{learned,
                    until,
                    options.per_week,
@@ -303,6 +311,8 @@ int main(int argc, char** argv) {
   app.add_option("--workers", o.workers, "threads; 0: all cores");
   app.add_flag("--hostile", o.hostile);
   app.add_flag("--quiet", o.quiet, "no faults");
+  app.add_flag("--showcase", o.showcase,
+               "the demo's faults: strong, short, one a hundred ticks; from week five on");
   app.add_flag("--no-version-labels", o.no_version_labels);
   app.add_flag("--detail", o.detail, "what became of each fault");
   app.add_option("--airquality", o.airquality,

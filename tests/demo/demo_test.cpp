@@ -248,7 +248,7 @@ TEST_CASE("what the page breaks is broken, and what is broken is told") {
   CHECK(!refused);  // not before it lives
 
   DemoSettings settings = quick();
-  settings.fault_gap_min = settings.fault_gap_max = 100'000;
+  settings.faults.gap_min = settings.faults.gap_max = 100'000;
   settings.ticks_per_second = 50;
   Running demo(muster, settings, control);
   REQUIRE(muster.wait_for([](auto& seen) { return posts(seen) > history_posts + 2; }));

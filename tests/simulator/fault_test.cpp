@@ -9,6 +9,7 @@
 #include "schema/series.hpp"
 #include "simulator/fleet.hpp"
 #include "simulator/score.hpp"
+#include "simulator/showcase.hpp"
 
 using namespace muster;
 using namespace muster::simulator;
@@ -223,6 +224,38 @@ TEST_CASE("a plan fills its weeks with faults of all kinds") {
   }
   CHECK(kinds.size() == fault_kinds.size());
   CHECK(faults.size() == plan_faults(fleet, plan).size());
+}
+
+TEST_CASE("a showcase keeps its faults apart and its fleet in one piece") {
+  FleetShape shape;
+  shape.models = 240;
+  Fleet fleet(shape, 7);
+  Showcase showcase(fleet, {});
+  Tick t = 4032;
+  std::vector<Fault> faults;
+  for (std::uint32_t id = 1; id <= 60; ++id) {
+    faults.push_back(showcase.invent(t, id));
+    const Fault& fault = faults.back();
+    const auto truth = fleet.inject(fault);
+    REQUIRE(truth);
+    CHECK(truth->id == id);
+    CHECK(fault.first == t);
+    CHECK(fault.last > t + 60);
+    CHECK(fault.last <= t + 150);
+    // More than a fifth would move the fleet's own median; a region's outage moves nothing, it is silence.
+    if (fault.kind != FaultKind::region_outage) CHECK(truth->models.size() < 240 / 5);
+    const Tick next = showcase.next_after(t, id);
+    CHECK(next - t >= 60);
+    CHECK(next - t <= 120);
+    t = next;
+  }
+  CHECK(faults[0].kind == FaultKind::upstream_break);
+  CHECK(faults[0].cause == "src-clickstream");
+  for (std::size_t i = 1; i < faults.size(); ++i) {
+    if (!faults[i].cause.empty()) CHECK(faults[i].cause != faults[i - 1].cause);
+  }
+  // What a button asks for comes.
+  for (const FaultKind kind : fault_kinds) CHECK(showcase.invent(kind, t, 99).kind == kind);
 }
 
 TEST_CASE("kinds have words that lead back to them") {
