@@ -38,7 +38,10 @@ Running::Running(Routes routes, Settings settings)
   thread_ = std::thread([this] { io.run(); });
 }
 
-Running::~Running() {
+Running::~Running() { finish(); }
+
+void Running::finish() {
+  if (!thread_.joinable()) return;
   server.stop(std::chrono::milliseconds(100));
   thread_.join();
 }

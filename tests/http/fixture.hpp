@@ -28,6 +28,8 @@ class Running {
   void stop(std::chrono::milliseconds grace) { server.stop(grace); }
   // Waits for run() to end, ten seconds at most.
   bool ended();
+  // Stops the server and its thread. What a test made of `io` must go between this and our end.
+  void finish();
 
   boost::asio::io_context io;
   Server server;

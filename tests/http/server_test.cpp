@@ -552,6 +552,9 @@ TEST_CASE("stop lets a running request finish and closes idle connections and st
   CHECK(answer.body == "finished");
   CHECK(answer.header("Connection") == "close");
   CHECK(running.ended());
+  running.finish();
+  source->reset();
+  gate->reset();
 }
 
 TEST_CASE("stop cancels what does not finish within the grace") {
@@ -572,6 +575,8 @@ TEST_CASE("stop cancels what does not finish within the grace") {
   CHECK(running.ended());
   CHECK(busy.read_all().empty());
   CHECK(half.read_all().empty());
+  running.finish();
+  gate->reset();
 }
 
 TEST_CASE("listening says what is wrong with an address") {
