@@ -125,6 +125,12 @@ struct Lane {
     drift.resize(n), out_since.resize(n), owner.resize(n), masked_until.resize(n), up.resize(n),
         down.resize(n);
   }
+  void shrink() {
+    x.shrink_to_fit(), ok.shrink_to_fit(), seen.shrink_to_fit(), h3.shrink_to_fit();
+    h12.shrink_to_fit(), h48.shrink_to_fit(), focus.shrink_to_fit(), drift.shrink_to_fit();
+    out_since.shrink_to_fit(), owner.shrink_to_fit(), masked_until.shrink_to_fit();
+    up.shrink_to_fit(), down.shrink_to_fit();
+  }
   bool masked(std::size_t i, std::int64_t tick) const {
     return owner[i] != 0 && masked_until[i] > tick;
   }
@@ -368,6 +374,7 @@ struct Scale {
   std::vector<std::uint8_t> has_z;
   std::vector<float> week_term;     // of this tick, for week_gain
   std::vector<std::uint8_t> flags;  // what a value was: null_flag | flat_flag | learned_flag
+  std::size_t last_count = 0;       // samples of the last tick that had any
   std::int64_t cached_tick = std::numeric_limits<std::int64_t>::min();
   std::vector<Pending>* cached = nullptr;
 

@@ -25,9 +25,11 @@ struct Engine::Arena {
 };
 
 Engine::Engine(Settings s, const Topology& t) : settings(std::move(s)) {
+  // More threads than cores would only wait for each other.
   const int cores = tbb::info::default_concurrency();
-  arena =
-      std::make_unique<Arena>(settings.workers == 0 ? cores : static_cast<int>(settings.workers));
+  const int wanted =
+      settings.workers == 0 ? cores : std::min(static_cast<int>(settings.workers), cores);
+  arena = std::make_unique<Arena>(wanted);
   apply(t);
 }
 

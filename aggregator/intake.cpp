@@ -199,7 +199,10 @@ void Engine::place(std::int32_t scale_index, std::uint32_t alias, Timestamp ts, 
     return;
   }
   if (tick != scale.cached_tick || scale.cached == nullptr) {
-    scale.cached = &scale.open[tick];
+    const auto [open, fresh] = scale.open.try_emplace(tick);
+    // About as many as in the tick before; growing by doubling would hold twice the memory.
+    if (fresh) open->second.reserve(scale.last_count + scale.last_count / 16);
+    scale.cached = &open->second;
     scale.cached_tick = tick;
   }
   const auto millis = static_cast<std::int32_t>((ts.us - tick * scale.step) / 1000);

@@ -135,6 +135,14 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
   scale.has_z.resize(n);
   scale.flags.resize(n);
   scale.week_term.resize(n);
+  if (newcomers.size() > n / 4) {
+    // Many came at once: what doubling left over is worth giving back.
+    scale.series.shrink_to_fit();
+    scale.metrics.shrink();
+    scale.events.shrink();
+    for (Channel& channel : scale.channels) channel.series.shrink_to_fit();
+    for (ScaleModel& model : scale.models) model.series.shrink_to_fit();
+  }
   regroup(scale);
 }
 
@@ -186,6 +194,7 @@ void Engine::regroup(Scale& scale) {
         const auto state = kept->second.cells.find(scale.cell_name(cell));
         if (state != kept->second.cells.end()) cell.state = state->second;
       }
+      cell.units.shrink_to_fit();
       group.cells.push_back(std::move(cell));
     }
     if (kept != scale.kept.end()) {

@@ -57,7 +57,7 @@ struct Settings {
   std::uint32_t waiting_max = 20'000;
 
   // Recent values kept for the charts of an incident, in bytes for all series together.
-  std::uint64_t recent_bytes_max = 64ULL << 20;
+  std::uint64_t recent_bytes_max = 32ULL << 20;
 
   // Incidents remembered after they closed, for reopening and the pages.
   std::uint32_t closed_incidents_max = 200;

@@ -80,7 +80,10 @@ void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>&
   const bool data = !pending.empty();
   gather(scale, tick, pending);
   scale.closed = tick;
-  if (data) scale.data_tick = tick;
+  if (data) {
+    scale.data_tick = tick;
+    scale.last_count = pending.size();
+  }
   now = std::max(now, scale.end_of(tick));
   ++counters.ticks;
 
