@@ -265,6 +265,10 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
       if (s.learning != none) {
         LearningBuffer& buffer = scale.learning[s.learning];
         buffer.positive = buffer.positive && v > 0;
+        if (buffer.values.empty()) {
+          buffer.values.reserve(first_values);
+          buffer.ticks.reserve(first_values);
+        }
         const auto f = static_cast<float>(v);
         if (buffer.count < first_values) {
           buffer.values.push_back(f);
