@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { multiple_from, ordered, strongest, type AffectedOrder } from './affected';
 import { act, Failure, read_incident, type Act } from './api';
 import { Evidence, EvidenceNumbers, FailurePath } from './evidence';
-import { ago, clock_utc, count, moment, number, odds } from './format';
+import { ago, clock, clock_utc, count, date, is_other_time, moment, number, odds } from './format';
 import { on_incident, show_ack, use_live } from './live';
 import { AffectedTable, Multiple } from './multiples';
 import { go, href, Link, set_query, use_location } from './router';
@@ -232,19 +232,21 @@ function Log({ incident: i, now }: { incident: Incident; now: number }) {
   if (i.resolved_at !== null) lines.push({ ts: i.resolved_at, mark: 'done', head: <b>Resolved</b>, text: '' });
   lines.push({ ts: i.opened_at, mark: 'done', head: <b>Opened{i.paged ? ' and paged' : ''}</b>, text: i.paged ? '' : 'below the line of a page: shown here, sent to nobody\u2019s pager' });
   lines.sort((a, b) => b.ts - a.ts);
+  // People and deliveries keep their own clock, which is another one when the fleet's is replayed or invented.
+  const aside = (ts: number) => (Math.abs(ts - now) < 43_200_000 ? '' : is_other_time(now, ts) && ts > now ? `${date(ts)}, by the clock on the wall` : date(ts));
   return (
     <section aria-label="Who was told">
       <div class="hd"><h2>Who was told, what was done</h2></div>
       <ul class="log">
         {lines.map((l, k) => (
           <li key={k}>
-            <time data-tip={clock_utc(l.ts)} dateTime={new Date(l.ts).toISOString()}>{moment(l.ts, now)}</time>
+            <time data-tip={clock_utc(l.ts)} dateTime={new Date(l.ts).toISOString()}>{clock(l.ts)}</time>
             <svg width="12" height="12" aria-hidden="true">
               {l.mark === 'done' && <circle cx="6" cy="6" r="4" fill="var(--ink-2)" />}
               {l.mark === 'wait' && <circle cx="6" cy="6" r="3.5" fill="none" stroke="var(--t-fail)" stroke-width="1.8" />}
               {(l.mark === 'no' || l.mark === 'failed') && <path d="M2.5 2.5l7 7M9.5 2.5l-7 7" stroke={l.mark === 'no' ? 'var(--ink-3)' : 'var(--t-fail)'} stroke-width="1.5" />}
             </svg>
-            <span>{l.head}{l.text && <small>{l.text}</small>}</span>
+            <span>{l.head}{[l.text, aside(l.ts)].filter(Boolean).map((t) => <small>{t}</small>)}</span>
           </li>
         ))}
         {!i.deliveries.length && i.paged && <li><time /><svg width="12" height="12" aria-hidden="true"><circle cx="6" cy="6" r="3.5" fill="none" stroke="var(--t-fail)" stroke-width="1.8" /></svg><span>No delivery is recorded yet.</span></li>}

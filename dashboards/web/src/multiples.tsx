@@ -1,4 +1,4 @@
-import { gapped } from './affected';
+import { gapped, gaps_of, reach_of } from './affected';
 import { clock, count, moment, number, sigma, value } from './format';
 import { use_width } from './shell';
 import type { Affected } from './types';
@@ -32,7 +32,10 @@ function Plot({ of: a, from, width: w }: { of: Affected; from: number; width: nu
   const x = (t: number) => ((t - t0) / (t1 - t0)) * edge;
   const y = (s: number) => h - 16 - ((s - lo) / (hi - lo || 1)) * (h - 21);
   const on = ts.findIndex((t) => t >= a.since);
-  const split = on < 0 ? ts.length : on;
+  const reach = reach_of(a.value ?? []);
+  // The anomalous part starts at the first tick out, or at the last sample before when that tick has none.
+  let split = on < 0 ? ts.length : on;
+  while (on > 0 && split > 0 && v[split] === null) split--;
   const band = `M${ts.map((t, k) => `${x(t).toFixed(1)} ${y(high[k]).toFixed(1)}`).join('L')}L${ts.map((t, k) => `${x(t).toFixed(1)} ${y(low[k]).toFixed(1)}`).reverse().join('L')}Z`;
   let last_at = v.length - 1;
   while (last_at > 0 && v[last_at] === null) last_at--;
@@ -41,20 +44,15 @@ function Plot({ of: a, from, width: w }: { of: Affected; from: number; width: nu
   const y_last = last === null ? 0 : Math.min(h - 18, Math.max(10, y(last) + 4));
   let y_usual = Math.min(h - 18, Math.max(10, y(usual) + 4));
   if (Math.abs(y_usual - y_last) < 12) y_usual = y_last > h / 2 ? y_last - 13 : y_last + 13;
-  const gaps: [number, number][] = [];
-  for (let k = 0; k < v.length; k++) {
-    if (v[k] !== null) continue;
-    if (gaps.length && gaps[gaps.length - 1][1] === k - 1) gaps[gaps.length - 1][1] = k;
-    else gaps.push([k, k]);
-  }
+  const gaps = gaps_of(v, reach);
   const text = `${a.metric} of ${a.model} left its band at ${clock(a.since)}: ${sigma(a.sigma)}, now ${last === null ? 'not known' : value(last)}, usually ${value(usual)}`;
   return (
     <svg width={w} height={h} role="img" aria-label={text}>
       <path d={band} fill="var(--band)" />
-      <path d={gapped(ts.slice(0, split + 1), v.slice(0, split + 1), x, y)} fill="none" stroke="var(--series)" stroke-width="1.2" stroke-linejoin="round" />
+      <path d={gapped(ts.slice(0, split + 1), v.slice(0, split + 1), x, y, reach)} fill="none" stroke="var(--series)" stroke-width="1.2" stroke-linejoin="round" />
       {on >= 0 && (
         <>
-          <path d={gapped(ts.slice(on), v.slice(on), x, y)} fill="none" stroke="var(--anom)" stroke-width="1.8" stroke-linejoin="round" />
+          <path d={gapped(ts.slice(split), v.slice(split), x, y, reach)} fill="none" stroke="var(--anom)" stroke-width="1.8" stroke-linejoin="round" />
           <line x1={x(ts[on])} x2={x(ts[on])} y1="4" y2={h - 15} stroke="var(--anom)" stroke-dasharray="2 2" />
         </>
       )}

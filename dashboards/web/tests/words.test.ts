@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { fleet_of } from '../src/fleet_state';
-import { gapped, multiple_from, ordered, strongest } from '../src/affected';
+import { gapped, gaps_of, multiple_from, ordered, reach_of, strongest } from '../src/affected';
 import type { Affected, FleetJson, Incident } from '../src/types';
 import { bare, changes, emphasised, fleet_finding, incident_facts, probability, standing, status_words, tone_of } from '../src/words';
 import { Fleet as Invented } from '../../../tests/web/fixture.mjs';
@@ -101,5 +101,15 @@ describe('affected models', () => {
   });
   it('have lines that never bridge a gap', () => {
     expect(gapped([0, 1, 2, 3], [1, null, 2, 3], (x) => x, (y) => y)).toBe('M0.0 1.0M2.0 2.0L3.0 3.0');
+  });
+  it('that report each third tick have lines and no gaps, until they miss a report', () => {
+    const n = null;
+    const v = [1, n, n, 2, n, n, 3, n, n, n, n, n, 4, n, n, 5];
+    const reach = reach_of(v);
+    expect(reach).toBe(4);  // by hand: the distances are 3 3 6 3, their median 3
+    expect(gapped(v.map((_, k) => k), v, (x) => x, (y) => y, reach)).toBe('M0.0 1.0L3.0 2.0L6.0 3.0M12.0 4.0L15.0 5.0');
+    expect(gaps_of(v, reach)).toEqual([[7, 11]]);
+    expect(gaps_of([1, n, 2, 3, n], 1)).toEqual([[1, 1], [4, 4]]);
+    expect(reach_of([n, n])).toBe(1);
   });
 });
