@@ -79,7 +79,9 @@ function LedgerChart({ fleet }: { fleet: Fleet }) {
   const pages = [...fleet.incidents, ...fleet.recent].filter((i) => i.paged && i.opened_at >= ledger.since).map((i) => i.opened_at).sort((a, b) => a - b);
   const steps = pages.length === ledger.sent ? pages : [];
   const apart = Math.abs(y(ledger.promised) - y(ledger.sent)) >= 11;
-  const y_sent = apart ? y(ledger.sent) + 4 : Math.min(h - 2, y(ledger.promised) + 16);
+  const over = ledger.sent > ledger.promised;
+  const y_promised = Math.max(apart || !over ? 9 : 23, y(ledger.promised) + 4);
+  const y_sent = apart ? y(ledger.sent) + 4 : y_promised + (over ? -13 : 13);
   return (
     <svg width={w} height={h} style="flex:none" role="img" aria-label={`${number(ledger.promised, 1)} false pages were promised at most, ${count(ledger.sent, 'page was', 'pages were')} sent`}>
       <path d={`M${x(ledger.since)} ${y(0)}L${right} ${y(ledger.promised)}V${y(0)}Z`} fill="var(--band)" />
@@ -88,7 +90,7 @@ function LedgerChart({ fleet }: { fleet: Fleet }) {
       {steps.length > 0 && <path d={`M${left} ${y(0)}${steps.map((ts, i) => `H${x(ts).toFixed(1)}V${y(i + 1).toFixed(1)}`).join('')}H${right}`} fill="none" stroke="var(--ink)" stroke-width="1.5" />}
       {steps.length <= 12 && steps.map((ts, i) => <EventMark key={ts} kind="page" x={x(ts)} y={y(i + 1)} />)}
       {!steps.length && <circle cx={right} cy={y(ledger.sent)} r="3" fill="var(--ink)" />}
-      <text class="tk" x={right + 7} y={Math.max(9, y(ledger.promised) + 4)}>{number(ledger.promised, 1)}</text>
+      <text class="tk" x={right + 7} y={y_promised}>{number(ledger.promised, 1)}</text>
       <text class="tk in b" x={right + 7} y={y_sent}>{number(ledger.sent)} sent</text>
     </svg>
   );

@@ -299,10 +299,16 @@ function AffectedModels({ incident: i, now, order }: { incident: Incident; now: 
       {all && rest.length > 0 && <AffectedTable of={rest} now={now} />}
       <p style="margin-top:16px" class="bar">
         {others > 0 && <button class="btn" aria-expanded={all} onClick={() => show_all(!all)}>{all ? 'Show the strongest alone' : `Show the other ${number(others)}`}</button>}
-        {i.members > i.moved && <span class="note">{count(i.members - i.moved, 'more model')} {i.members - i.moved === 1 ? 'uses' : 'use'} {bare(i.cause)} and {i.members - i.moved === 1 ? 'is' : 'are'} inside {i.members - i.moved === 1 ? 'its' : 'their'} band{i.members - i.moved === 1 ? '' : 's'}.</span>}
+        {i.members > i.moved && <span class="note">{calm_members(i)}</span>}
       </p>
     </section>
   );
+}
+
+function calm_members(i: Incident): string {
+  const n = i.members - i.moved;
+  const shares = ['unknown', 'model', 'family'].includes(i.cause_kind) || i.cause === 'unknown' ? '' : n === 1 ? `uses ${bare(i.cause)} and ` : `use ${bare(i.cause)} and `;
+  return `${count(n, 'more model')} ${shares}${n === 1 ? 'is inside its band' : 'are inside their bands'}.`;
 }
 
 // A note needs words; resolving without recovery asks first and says what will follow.

@@ -92,7 +92,9 @@ export function changes(fleet: Fleet): Change[] {
     if (i.acked_at !== null && i.acked_at >= from) list.push({ ts: i.acked_at, kind: 'data', text: `${i.id} acknowledged`, incident: i.id });
     if (i.resolved_at !== null && i.resolved_at >= from) list.push({ ts: i.resolved_at, kind: 'data', text: `${i.id} resolved${about}`, incident: i.id });
   }
-  return list.sort((a, b) => b.ts - a.ts);
+  // An event may be told twice, e.g. by a sender that was started again.
+  const seen = new Set<string>();
+  return list.filter((c) => !seen.has(`${c.ts} ${c.text}`) && seen.add(`${c.ts} ${c.text}`)).sort((a, b) => b.ts - a.ts);
 }
 
 export function status_words(i: IncidentSummary): string {

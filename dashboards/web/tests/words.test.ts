@@ -74,6 +74,7 @@ describe('changes', () => {
     expect(list.map((c) => c.ts)).toEqual(list.map((c) => c.ts).sort((a, b) => b - a));
     expect(list.map((c) => c.text)).toContain('INC-0412 opened, src-clickstream');
     expect(list.map((c) => c.text)).toContain('INC-0410 resolved, src-fx');
+    expect(changes({ ...fleet, events: [...fleet.events, ...fleet.events] })).toEqual(list);
   });
 });
 
