@@ -228,9 +228,9 @@ async function invented() {
   await sound(page, 'keys-248-light');
   await page.keyboard.press('Escape');
   await page.keyboard.press('j');
-  check(await until(page, () => location.pathname.endsWith('INC-0411')), `${page.name}: J goes to the next incident`);
+  check(await until(page, () => location.pathname.endsWith('INC-0411') && document.querySelector('.crumb')?.textContent.includes('INC-0411')), `${page.name}: J goes to the next incident`);
   await page.goBack();
-  check(await until(page, () => location.pathname.endsWith('INC-0412')), `${page.name}: back undoes it`);
+  check(await until(page, () => location.pathname.endsWith('INC-0412') && document.querySelector('.crumb')?.textContent.includes('INC-0412')), `${page.name}: back undoes it`);
   await page.keyboard.press('r');
   check(await until(page, () => document.querySelector('dialog[open]')?.textContent.includes('If they stay there')), `${page.name}: resolving asks first`);
   await page.click('dialog >> text=/^Resolve$/');
