@@ -38,7 +38,9 @@ Running::Running(Routes routes, Settings settings)
   thread_ = std::thread([this] { io.run(); });
 }
 
-Running::~Running() { finish(); }
+Running::~Running() {
+  finish();
+}
 
 void Running::finish() {
   if (!thread_.joinable()) return;
