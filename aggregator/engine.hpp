@@ -532,6 +532,8 @@ struct Engine {
 
   // incidents.cpp
   void examine(std::uint32_t scale, std::int64_t tick, std::vector<Finding>& findings);
+  // Marks it as one that may wake someone, unless what happens at `at` is history.
+  void count_page(Incident& incident, Timestamp at);
   void upkeep(std::uint32_t scale, std::int64_t tick, std::vector<Finding>& findings);
   void explain(std::uint32_t scale, std::int64_t tick, Case& c, const Ranking& ranking,
                const Group* group);

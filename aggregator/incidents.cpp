@@ -338,6 +338,7 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
         home->below = 0;
         home->opened_tick = scales[home->scale]->closed;
         home->level = home->peak = 0;
+        if (!home->incident.paged) count_page(home->incident, scale.end_of(tick));
       }
       refresh(*home);
       tell(*home, reopened ? Finding::What::reopened : Finding::What::attached, findings);
@@ -352,8 +353,8 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
     Incident& i = c.incident;
     const std::string digits = std::to_string(c.number);
     i.id = "INC-" + std::string(digits.size() < 4 ? 4 - digits.size() : 0, '0') + digits;
-    i.paged = true;
     i.opened_at = i.started_at = scale.end_of(tick);
+    count_page(i, i.opened_at);
     i.evidence = share > 0 ? candidate.evidence / share : candidate.evidence;
     i.needed = share > 0 ? a / share : a;
     i.score = 100;
@@ -365,11 +366,16 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
     }
     refresh(c);
     restart(candidate);
-    ++counters.pages;
-    pages.push_back(i.opened_at);
-    while ((i.opened_at - pages.front()).count() > month_us) pages.pop_front();
     tell(c, Finding::What::opened, findings);
   }
+}
+
+void Engine::count_page(Incident& incident, Timestamp at) {
+  if (settings.pages_from && at < *settings.pages_from) return;
+  incident.paged = true;
+  ++counters.pages;
+  pages.push_back(at);
+  while ((at - pages.front()).count() > month_us) pages.pop_front();
 }
 
 void Engine::upkeep(std::uint32_t index, std::int64_t tick, std::vector<Finding>& findings) {

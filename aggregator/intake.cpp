@@ -216,6 +216,14 @@ void Engine::observe(const Event& event) {
         return std::tie(a.ts, a.kind, a.subject, a.title) <
                std::tie(b.ts, b.kind, b.subject, b.title);
       });
+  // After a restart the events of the last day are said again.
+  if (at != events.begin()) {
+    const Event& twin = *(at - 1);
+    if (std::tie(twin.ts, twin.kind, twin.subject, twin.title) ==
+        std::tie(event.ts, event.kind, event.subject, event.title)) {
+      return;
+    }
+  }
   events.insert(at, event);
   if (events.size() > events_max) events.pop_front();
 }

@@ -34,6 +34,10 @@ struct Settings {
   // Days of history before the first page: two weekends, so that the season has been seen twice.
   double warmup_days = 14;
 
+  // Nothing that opens before it, in event time, may wake anybody: a fleet that sends its history first must not
+  // page for what is over. Nothing: all may.
+  std::optional<Timestamp> pages_from;
+
   // Days before innovations are pooled into the empirical null: the season's first pass is not
   // noise.
   double pooling_days = 9;

@@ -28,7 +28,9 @@ std::string signed_sigma(double sigma) {
 
 FleetView Engine::view() const {
   FleetView out;
-  out.at = now;
+  // Before the first tick has closed there is still something to see: who has begun to report.
+  const bool none_closed = now == Timestamp{};
+  out.at = !none_closed ? now : counters.samples > counters.not_judged ? Timestamp{newest} : Timestamp{};
   out.samples = counters.samples;
   out.series = counters.series;
   // The page's time axis is that of the scale with most models.
@@ -45,6 +47,7 @@ FleetView Engine::view() const {
   out.learning_days_left = left;
   out.learning = left > 0;
   promised_since = std::max(promised_since, now - std::chrono::hours(24 * 28));
+  if (settings.pages_from) promised_since = std::max(promised_since, *settings.pages_from);
   out.ledger.budget_per_week = settings.budget_per_week;
   out.ledger.since = std::min(promised_since, now);
   out.ledger.promised = settings.budget_per_week *
@@ -53,32 +56,47 @@ FleetView Engine::view() const {
   for (auto e = events.rbegin(); e != events.rend() && out.recent_events.size() < recent_events_max;
        ++e)
     if (now - e->ts <= day && e->ts <= now) out.recent_events.push_back(*e);
-  if (main == nullptr) return out;
-  out.tick = Duration(main->step);
-  for (const HeatColumn& column : main->heat) out.heat_ticks.push_back(column.ts);
+  if (main != nullptr) {
+    out.tick = Duration(main->step);
+    for (const HeatColumn& column : main->heat) out.heat_ticks.push_back(column.ts);
+  }
 
   struct Row {
-    const Scale* scale;
+    std::uint32_t global;
+    const Scale* scale;  // null: no tick of it has closed
     std::uint32_t local;
   };
   std::vector<Row> rows;
-  for (const auto& scale : scales)
-    for (std::uint32_t m = 0; m < scale->models.size(); ++m) rows.push_back({scale.get(), m});
-  const auto id_of = [&](const Row& r) -> const std::string& {
-    return models[r.scale->models[r.local].global].id;
-  };
+  for (std::uint32_t g = 0; g < models.size(); ++g) {
+    const ModelInfo& info = models[g];
+    const Scale* scale = info.scale >= 0 ? scales[static_cast<std::size_t>(info.scale)].get() : nullptr;
+    if (scale != nullptr && scale->started()) {
+      rows.push_back({g, scale, info.local});
+    } else if (scale != nullptr || !info.waiting.empty()) {
+      rows.push_back({g, nullptr, none});
+    }
+  }
   std::sort(rows.begin(), rows.end(),
-            [&](const Row& a, const Row& b) { return id_of(a) < id_of(b); });
+            [&](const Row& a, const Row& b) { return models[a.global].id < models[b.global].id; });
 
   for (const Row& row : rows) {
-    const Scale& scale = *row.scale;
-    const ScaleModel& m = scale.models[row.local];
-    const ModelInfo& info = models[m.global];
+    const ModelInfo& info = models[row.global];
     ModelView v;
     v.id = info.id;
     v.family = info.family();
     v.region = info.region();
     v.team = info.team();
+    if (row.scale == nullptr) {
+      v.version = info.known.version.empty() ? info.said.version : info.known.version;
+      v.learning_days_left = settings.warmup_days;
+      v.caption = "learning how often it reports";
+      for (const Waiting& w : info.waiting) v.last_seen = std::max(v.last_seen, std::optional(w.ts));
+      out.models.push_back(std::move(v));
+      out.heat.resize(out.heat.size() + out.heat_ticks.size(), 255);
+      continue;
+    }
+    const Scale& scale = *row.scale;
+    const ScaleModel& m = scale.models[row.local];
     v.version = m.version != none ? words[m.version] : info.known.version;
     v.score = m.score;
     v.last_seen = scale.end_of(m.last_tick);

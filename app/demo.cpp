@@ -27,7 +27,7 @@ int run_demo(const ServeFlags& flags, DemoSettings demo) {
   DemoDriver driver(std::move(demo), control);
   settings->demo = &control;
   // Its history is sent like any other sample, and what happened in it is over.
-  settings->pages_from = driver.history_end();
+  settings->aggregator.pages_from = driver.history_end();
 
   std::thread feeder;
   int fed = 0;

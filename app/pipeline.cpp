@@ -200,9 +200,8 @@ void Pipeline::take(const LogBatch& batch) {
 
 void Pipeline::report(std::vector<Finding> findings) {
   if (findings.empty()) return;
-  for (Finding& finding : findings) {
-    Incident& incident = finding.incident;
-    if (settings_.pages_from && incident.opened_at < *settings_.pages_from) incident.paged = false;
+  for (const Finding& finding : findings) {
+    const Incident& incident = finding.incident;
     if (incident.state == Incident::State::open) {
       closed_.erase(incident.id);
     } else {
@@ -228,9 +227,6 @@ void Pipeline::publish() {
   auto view = std::make_shared<FleetView>(fleet_->view());
   std::erase_if(closed_, [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
   auto incidents = std::make_shared<dashboards::Incidents>(fleet_->open_incidents());
-  for (Incident& incident : *incidents) {
-    if (settings_.pages_from && incident.opened_at < *settings_.pages_from) incident.paged = false;
-  }
   for (const auto& [id, incident] : closed_) incidents->push_back(incident);
   {
     const std::lock_guard lock(mutex_);

@@ -32,9 +32,6 @@ class Pipeline {
     std::string control_dsn;
     std::string data_dsn;
     int shards = 1;
-    // Nothing that opened before it is paged: a fleet that sends its history first must not wake anybody for
-    // what is over. Nothing: everything may page.
-    std::optional<Timestamp> pages_from;
     // After a kill at most that much is read and judged again; a snapshot of 10,000 series is 6 MB.
     std::chrono::milliseconds snapshot_every{60'000};
     // A page redraws ten times a second at most.

@@ -304,7 +304,6 @@ int Server::State::run() {
   evaluate.control_dsn = control_dsn;
   evaluate.data_dsn = data_dsn;
   evaluate.shards = settings.shards;
-  evaluate.pages_from = settings.pages_from;
   pipeline.emplace(std::move(evaluate), tail, *desk, *live);
   outbox.emplace(io, *desk, settings.channels, wall_clock);
   desk->on_notices([this] { outbox->wake(); });

@@ -36,8 +36,6 @@ struct ServerSettings {
   Duration lateness = std::chrono::minutes(30);
   Duration future_max = std::chrono::minutes(10);
 
-  // Nothing that opened before it, in event time, is paged: for a fleet that sends its history first.
-  std::optional<Timestamp> pages_from;
   DemoControl* demo = nullptr;
 
   // Reads the config anew, for SIGHUP and POST /-/reload; the router's and the channels' settings of what it
