@@ -23,6 +23,7 @@ int run_demo(const ServeFlags& flags, DemoSettings demo) {
   std::filesystem::create_directories(flags.data_dir);
   demo.state_file = (flags.data_dir / "demo.json").string();
 
+  const HoldSignals hold;
   DemoControl control;
   DemoDriver driver(std::move(demo), control);
   settings->demo = &control;

@@ -105,6 +105,7 @@ void add_serve(CLI::App& app, Run& run) {
         std::fprintf(stderr, "%s\n", settings.error().what.c_str());
         return 2;
       }
+      const HoldSignals hold(true);
       Server server(std::move(*settings));
       const StopOnSignal signals([&server] { server.stop(); }, [&server] { server.reload(); });
       return server.run();

@@ -14,6 +14,18 @@ int farewell() {
 
 }  // namespace
 
+HoldSignals::HoldSignals(bool with_reload) {
+  sigset_t wanted;
+  sigemptyset(&wanted);
+  for (const int signal : {SIGINT, SIGTERM}) sigaddset(&wanted, signal);
+  if (with_reload) sigaddset(&wanted, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &wanted, &before_);
+}
+
+HoldSignals::~HoldSignals() {
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
 StopOnSignal::StopOnSignal(std::function<void()> stop, std::function<void()> reload) {
   sigset_t wanted;
   sigemptyset(&wanted);
