@@ -62,9 +62,8 @@ struct Server::State {
   std::string data_dsn;
 
   asio::io_context io{1};
-  // Made in run(): whoever handles signals has to come before every thread.
-  std::optional<asio::thread_pool> chores;
-  std::optional<asio::thread_pool> decoders;  // large bodies, beside the I/O thread
+  asio::thread_pool chores{1};
+  asio::thread_pool decoders{1};  // large bodies, beside the I/O thread
   asio::steady_timer chore_timer;
   std::atomic<bool> stopping = false;
 
@@ -219,7 +218,7 @@ http::Routes Server::State::routes() {
     ingestor->submit(std::move(batch), std::move(done));
   };
   collector::Settings collect;
-  collect.workers = decoders->get_executor();
+  collect.workers = decoders.get_executor();
   collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders);
   dashboards::add_routes(routes, *live, *desk);
 
@@ -250,7 +249,7 @@ asio::awaitable<void> Server::State::keep_house() {
     try {
       if (postgres) {
         auto look = [this] { return postgres->ensure_running(); };
-        co_await run_on(*chores, look);
+        co_await run_on(chores, look);
       }
       if (std::chrono::steady_clock::now() >= partitions_at) {
         partitions_at += partitions_every;
@@ -259,7 +258,7 @@ asio::awaitable<void> Server::State::keep_house() {
           store::make_partitions(data_dsn, now);
           store::drop_partitions(data_dsn, now - settings.retention, settings.shards);
         };
-        co_await run_on(*chores, make);
+        co_await run_on(chores, make);
         co_await desk->prune(wall_clock() - decisions_kept);
       }
     } catch (const std::exception& fault) {
@@ -282,8 +281,6 @@ asio::awaitable<void> Server::State::serve() {
 }
 
 int Server::State::run() {
-  chores.emplace(1);
-  decoders.emplace(1);
   open_database();
 
   store::Ingestor::Settings ingest;
@@ -364,8 +361,8 @@ int Server::run() {
   state_->pipeline.reset();
   state_->desk.reset();
   state_->ingestor.reset();
-  state_->decoders.reset();
-  state_->chores.reset();
+  state_->decoders.join();
+  state_->chores.join();
   state_->postgres.reset();
   return code;
 }

@@ -43,8 +43,8 @@ struct ServerSettings {
   std::function<Result<ServerSettings>()> reload;
 };
 
-// A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. It starts no thread before
-// run(), so signals can be set up between the two.
+// A whole muster in this process: PostgreSQL, collector, aggregator, router, pages. Signals are held (signals.hpp)
+// before it is made, as its threads begin then.
 class Server {
  public:
   explicit Server(ServerSettings settings);
