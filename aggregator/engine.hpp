@@ -305,9 +305,18 @@ struct Group {
   float expected = 0;
   std::deque<EvidencePoint> history;
 
-  // Evidence, and who moved in the channel that has most of it.
+  // The channel that has most of the evidence; null without channels.
+  const Cell* strongest() const;
+  // Evidence, and who moved in the strongest channel.
   void summarise();
 };
+
+// What a model shows while an open incident explains it, whose evidence began anew when it opened.
+inline constexpr std::uint8_t explained_score = 78;
+
+// How near evidence is to a page, 0..100: 100 is a candidate, 0 is what the best of a fleet's groups shows on a
+// quiet day.
+std::uint8_t score_of(double evidence, double share, double threshold);
 
 // What a group knew, while no topology has it.
 struct KeptGroup {

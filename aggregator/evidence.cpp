@@ -6,6 +6,10 @@
 namespace muster::aggregator {
 namespace {
 
+// A detector that adds evidence up stands at V = 14 w on average while nothing is wrong (tolerance and the four
+// lambdas), and the highest of a hundred groups well above it: ten times that is seen on any day.
+constexpr double quiet_odds = 140;
+
 constexpr std::uint32_t dense_members_min = 3;
 constexpr float focus_width_min = 2.5F;  // effective number of models a focused bet needs
 constexpr float focus_gain = 1.0F / 18;
@@ -68,13 +72,16 @@ void weigh_cell(Cell& cell, const Lane& lane, const std::array<float, 4>& tilt, 
   state.mean = std::clamp(state.mean + fortnight10 * away, -0.15F, 0.15F);
 }
 
+}  // namespace
+
 std::uint8_t score_of(double evidence, double share, double threshold) {
   if (share <= 0) return 0;
-  const double s = 100 * std::log1p(evidence / share) / std::log1p(threshold / share);
+  // With a large budget a page needs little, and half of the way there is quiet too.
+  const double needed = std::log1p(threshold / share);
+  const double quiet = std::min(std::log1p(quiet_odds), needed / 2);
+  const double s = 100 * (std::log1p(evidence / share) - quiet) / (needed - quiet);
   return static_cast<std::uint8_t>(std::clamp(s, 0.0, 100.0));
 }
-
-}  // namespace
 
 double Engine::threshold(const Scale& scale) const {
   // Each scale in use has an equal share of the budget.
@@ -146,17 +153,16 @@ void Engine::weigh(Scale& scale, std::int64_t tick) {
       model.score = score_of(evidence, scale.single_share, a);
     }
   });
-  // A model that moves with a group takes part of the group's score.
+  // A model that moves where a group's evidence lies takes the group's score.
   for (const Group& group : scale.groups) {
     const std::uint8_t score = score_of(static_cast<double>(group.evidence), group.share, a);
-    if (score < 35) continue;
-    for (const std::uint32_t m : group.members) {
-      ScaleModel& model = scale.models[m];
-      if (model.score >= score) continue;
-      const bool moves = std::any_of(
-          model.series.begin(), model.series.end(),
-          [&](std::uint32_t s) { return std::abs(normalised12(scale.metrics.h12[s])) > 2; });
-      if (moves) model.score = score;
+    const Cell* cell = group.strongest();
+    if (score == 0 || cell == nullptr) continue;
+    const Lane& lane = cell->event ? scale.events : scale.metrics;
+    for (const std::uint32_t unit : cell->units) {
+      if (std::abs(normalised12(lane.h12[unit])) <= 2) continue;
+      ScaleModel& model = scale.models[cell->event ? unit / event_kinds : scale.series[unit].model];
+      model.score = std::max(model.score, score);
     }
   }
 }
@@ -169,6 +175,14 @@ void Engine::remember(Scale& scale, std::int64_t tick) {
                        static_cast<double>(m.step) * settings.no_data_intervals;
     column.score.push_back(alive ? m.score : 255);
     column.drift.push_back(m.worst == none ? 0 : std::abs(scale.metrics.drift[m.worst]));
+  }
+  for (const Case& c : cases) {
+    if (c.incident.state != Incident::State::open) continue;
+    for (const CaseUnit& unit : c.affected) {
+      if (scales[unit.scale].get() != &scale) continue;
+      const std::uint32_t m = unit.event ? unit.unit / event_kinds : scale.series[unit.unit].model;
+      if (column.score[m] != 255) column.score[m] = std::max(column.score[m], explained_score);
+    }
   }
   scale.heat.push_back(std::move(column));
   while (scale.heat.size() > history_max) scale.heat.pop_front();

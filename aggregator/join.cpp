@@ -41,21 +41,25 @@ void Scale::keep_groups(std::map<std::string, KeptGroup>& into) const {
   }
 }
 
+const Cell* Group::strongest() const {
+  const Cell* best = nullptr;
+  for (const Cell& cell : cells) {
+    if (best == nullptr || cell.state.evidence() > best->state.evidence() ||
+        (cell.state.evidence() == best->state.evidence() && cell.state.moved > best->state.moved))
+      best = &cell;
+  }
+  return best;
+}
+
 void Group::summarise() {
   double total = 0;
-  const Cell* strongest = nullptr;
-  for (const Cell& cell : cells) {
-    total += static_cast<double>(cell.state.evidence());
-    if (strongest == nullptr || cell.state.evidence() > strongest->state.evidence() ||
-        (cell.state.evidence() == strongest->state.evidence() &&
-         cell.state.moved > strongest->state.moved))
-      strongest = &cell;
-  }
+  for (const Cell& cell : cells) total += static_cast<double>(cell.state.evidence());
+  const Cell* strongest_cell = strongest();
   evidence = static_cast<float>(total);
-  moved = strongest == nullptr ? 0 : strongest->state.moved;
-  expected = strongest == nullptr ? 0
-                                  : static_cast<float>(strongest->units.size()) *
-                                        (strongest->event ? 0.025F : 0.05F);
+  moved = strongest_cell == nullptr ? 0 : strongest_cell->state.moved;
+  expected = strongest_cell == nullptr ? 0
+                                       : static_cast<float>(strongest_cell->units.size()) *
+                                             (strongest_cell->event ? 0.025F : 0.05F);
 }
 
 void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> newcomers) {

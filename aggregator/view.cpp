@@ -30,7 +30,9 @@ FleetView Engine::view() const {
   FleetView out;
   // Before the first tick has closed there is still something to see: who has begun to report.
   const bool none_closed = now == Timestamp{};
-  out.at = !none_closed ? now : counters.samples > counters.not_judged ? Timestamp{newest} : Timestamp{};
+  out.at = !none_closed                             ? now
+           : counters.samples > counters.not_judged ? Timestamp{newest}
+                                                    : Timestamp{};
   out.samples = counters.samples;
   out.series = counters.series;
   // The page's time axis is that of the scale with most models.
@@ -69,7 +71,8 @@ FleetView Engine::view() const {
   std::vector<Row> rows;
   for (std::uint32_t g = 0; g < models.size(); ++g) {
     const ModelInfo& info = models[g];
-    const Scale* scale = info.scale >= 0 ? scales[static_cast<std::size_t>(info.scale)].get() : nullptr;
+    const Scale* scale =
+        info.scale >= 0 ? scales[static_cast<std::size_t>(info.scale)].get() : nullptr;
     if (scale != nullptr && scale->started()) {
       rows.push_back({g, scale, info.local});
     } else if (scale != nullptr || !info.waiting.empty()) {
@@ -90,7 +93,8 @@ FleetView Engine::view() const {
       v.version = info.known.version.empty() ? info.said.version : info.known.version;
       v.learning_days_left = settings.warmup_days;
       v.caption = "learning how often it reports";
-      for (const Waiting& w : info.waiting) v.last_seen = std::max(v.last_seen, std::optional(w.ts));
+      for (const Waiting& w : info.waiting)
+        v.last_seen = std::max(v.last_seen, std::optional(w.ts));
       out.models.push_back(std::move(v));
       out.heat.resize(out.heat.size() + out.heat_ticks.size(), 255);
       continue;
@@ -121,17 +125,21 @@ FleetView Engine::view() const {
     }
     if (incident != nullptr) {
       v.incident = incident->id;
-      v.score = std::max<std::uint8_t>(v.score, 78);
+      v.score = std::max(v.score, explained_score);
     }
     const double sigma = std::abs(v.worst_sigma);
+    // What it shows by itself. That its group nears a page is a reason to watch it, and not its own state.
+    const std::uint8_t alone =
+        score_of(static_cast<double>(m.evidence), scale.single_share, threshold(scale));
     v.state = is_silent                           ? ModelView::State::silent
               : is_muted                          ? ModelView::State::muted
               : incident != nullptr && sigma >= 4 ? ModelView::State::failing
               : incident != nullptr               ? ModelView::State::degraded
               : v.learning_days_left > 0          ? ModelView::State::learning
-              : v.score >= 78                     ? ModelView::State::failing
-              : v.score >= 55 || sigma >= 5       ? ModelView::State::degraded
-              : v.score >= 35 || sigma >= 3.5     ? ModelView::State::watch
+              : alone >= 78                       ? ModelView::State::failing
+              : alone >= 55 || sigma >= 5         ? ModelView::State::degraded
+              : alone >= 35 || sigma >= 3.5       ? ModelView::State::watch
+              : v.score >= 55                     ? ModelView::State::watch
                                                   : ModelView::State::ok;
     const std::int64_t six_hours = static_cast<std::int64_t>(scale.ticks_per_day() / 4);
     if (six_hours >= 1 && static_cast<std::int64_t>(scale.heat.size()) > six_hours) {
@@ -149,6 +157,8 @@ FleetView Engine::view() const {
     else if (sigma >= 2)
       v.caption = v.worst_metric + " " + signed_sigma(v.worst_sigma) +
                   (since != 0 ? " since " + clock_of(scale.end_of(since)) : "");
+    else if (v.score >= 55 && incident == nullptr)
+      v.caption = "leans with others that share something";
     else
       v.caption = "all inside their bands";
     if (incident != nullptr) v.caption += "; explained by " + incident->id;
@@ -208,12 +218,6 @@ FleetView Engine::view() const {
     out.models.push_back(std::move(v));
   }
 
-  const auto score_of = [&](const Scale& scale, const Group& g) -> std::uint8_t {
-    if (g.share <= 0) return 0;
-    const double s = 100 * std::log1p(static_cast<double>(g.evidence) / g.share) /
-                     std::log1p(threshold(scale) / g.share);
-    return static_cast<std::uint8_t>(std::clamp(s, 0.0, 100.0));
-  };
   for (const Dependency& d : topology.dependencies) {
     DependencyView v;
     v.id = d.id;
@@ -226,7 +230,8 @@ FleetView Engine::view() const {
           continue;
         v.members += static_cast<std::uint32_t>(g.members.size());
         v.moved += g.moved;
-        v.score = std::max(v.score, score_of(*scale, g));
+        v.score = std::max(v.score,
+                           score_of(static_cast<double>(g.evidence), g.share, threshold(*scale)));
       }
     }
     for (const Case& c : cases) {

@@ -63,7 +63,7 @@ void add_demo(CLI::App& app, Run& run) {
       "Starts a muster on its own private PostgreSQL, sends it four weeks of an invented fleet's history, then\n"
       "ten minutes of its life each second, over HTTP. Every minute or two something breaks; what and where is\n"
       "printed, and more can be broken from the page. A second start goes on where the first stopped.\n\n"
-      "Example: muster demo --seed 7");
+      "Example: muster demo --seed 12");
   add_serve_flags(*command, flags);
   command->add_option("--seed", settings->seed, "which fleet")->capture_default_str();
   command->add_option("--models", settings->models, "how many models")

@@ -19,10 +19,18 @@ struct Stopped {};
 
 }  // namespace
 
-Pipeline::Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live)
-    : settings_(std::move(settings)), tail_(tail), desk_(desk), live_(live), control_(settings_.control_dsn) {}
+Pipeline::Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live,
+                   std::function<void(const std::string&)> failed)
+    : settings_(std::move(settings)),
+      tail_(tail),
+      desk_(desk),
+      live_(live),
+      failed_(std::move(failed)),
+      control_(settings_.control_dsn) {}
 
-Pipeline::~Pipeline() { stop(); }
+Pipeline::~Pipeline() {
+  stop();
+}
 
 void Pipeline::start() {
   thread_ = std::thread([this] { run(); });
@@ -71,9 +79,11 @@ void Pipeline::restore() {
     if (fleet) {
       fleet_.emplace(std::move(*fleet));
       positions = snapshot->positions;
-      log::info("aggregator.restored", {{"bytes", snapshot->state.size()}, {"tick_ms", to_millis(snapshot->at_tick)}});
+      log::info("aggregator.restored",
+                {{"bytes", snapshot->state.size()}, {"tick_ms", to_millis(snapshot->at_tick)}});
     } else {
-      log::warn("aggregator.snapshot_refused", {{"what", fleet.error().what}, {"then", "the log is read again from its start"}});
+      log::warn("aggregator.snapshot_refused",
+                {{"what", fleet.error().what}, {"then", "the log is read again from its start"}});
     }
   }
   if (!fleet_) fleet_.emplace(settings_.aggregator, topology);
@@ -91,12 +101,23 @@ void Pipeline::restore() {
     const std::string id = row.incident.id;
     closed_[id] = std::move(row.incident);
   }
-  for (const SeriesSetPtr& set : store::known_sets(settings_.data_dsn, settings_.shards)) known_[set->id] = set;
+  for (const SeriesSetPtr& set : store::known_sets(settings_.data_dsn, settings_.shards))
+    known_[set->id] = set;
   reader_ = std::make_unique<store::LogReader>(
       store::LogReader::Settings{settings_.data_dsn, settings_.shards}, std::move(positions));
 }
 
 void Pipeline::run() {
+  try {
+    follow();
+  } catch (const Stopped&) {
+    // Its state is ahead of what is stored and is not saved.
+  } catch (const std::exception& fault) {
+    failed_(fault.what());
+  }
+}
+
+void Pipeline::follow() {
   // The database may be away when we start, or go away at any time: the same is tried again, and nothing is
   // skipped, as every position moves only after what it stands for is done.
   for (std::chrono::milliseconds pause = 100ms; !fleet_ || !reader_;) {
@@ -159,14 +180,13 @@ void Pipeline::run() {
       in_log = true;
       if (!wait(pause)) break;
       pause = std::min(pause * 2, std::chrono::milliseconds(5000));
-    } catch (const Stopped&) {
-      return;
     }
   }
   try {
     save();
   } catch (const std::exception& fault) {
-    log::warn("aggregator.not_saved", {{"what", fault.what()}, {"then", "the log is read from the snapshot before"}});
+    log::warn("aggregator.not_saved",
+              {{"what", fault.what()}, {"then", "the log is read from the snapshot before"}});
   }
 }
 
@@ -209,7 +229,8 @@ void Pipeline::report(std::vector<Finding> findings) {
     }
   }
   // The aggregator has moved on and cannot say it again, so this is tried until it is done.
-  for (std::chrono::milliseconds pause = 50ms;; pause = std::min(pause * 2, std::chrono::milliseconds(5000))) {
+  for (std::chrono::milliseconds pause = 50ms;;
+       pause = std::min(pause * 2, std::chrono::milliseconds(5000))) {
     try {
       desk_.apply(findings);
       break;
@@ -225,7 +246,8 @@ void Pipeline::report(std::vector<Finding> findings) {
 
 void Pipeline::publish() {
   auto view = std::make_shared<FleetView>(fleet_->view());
-  std::erase_if(closed_, [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
+  std::erase_if(closed_,
+                [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
   auto incidents = std::make_shared<dashboards::Incidents>(fleet_->open_incidents());
   for (const auto& [id, incident] : closed_) incidents->push_back(incident);
   {

@@ -50,7 +50,9 @@ class Pipeline {
     bool caught_up = false;       // it has read all that was committed when it last looked
   };
 
-  Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live);
+  // failed  called from its thread, with the reason, when it ends by a fault that trying again cannot mend
+  Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live,
+           std::function<void(const std::string&)> failed);
   ~Pipeline();  // stops
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -67,6 +69,7 @@ class Pipeline {
 
  private:
   void run();
+  void follow();
   void restore();
   void take(const LogBatch& batch);
   void report(std::vector<Finding> findings);
@@ -78,6 +81,7 @@ class Pipeline {
   Tail& tail_;
   Desk& desk_;
   dashboards::Live& live_;
+  std::function<void(const std::string&)> failed_;
 
   store::Control control_;
   std::optional<aggregator::Fleet> fleet_;

@@ -43,7 +43,8 @@ constexpr auto partitions_every = 5min;
 constexpr auto decisions_kept = std::chrono::hours(24 * 90);
 
 Timestamp wall_clock() {
-  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()).count()};
+  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch())
+              .count()};
 }
 
 void say(const std::string& line) {
@@ -66,6 +67,7 @@ struct Server::State {
   asio::thread_pool decoders{1};  // large bodies, beside the I/O thread
   asio::steady_timer chore_timer;
   std::atomic<bool> stopping = false;
+  std::atomic<bool> failed = false;
 
   // In the order in which they need each other; destroyed in the opposite one.
   std::optional<store::EmbeddedPostgres> postgres;
@@ -112,35 +114,49 @@ void Server::State::open_database() {
 asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   MetricsPage page;
   add_process(page);
-  page.gauge("muster_build_info", "Always 1; the version is a label", 1, {{"version", MUSTER_VERSION}});
+  page.gauge("muster_build_info", "Always 1; the version is a label", 1,
+             {{"version", MUSTER_VERSION}});
 
   const store::IngestCounters in = ingestor->counters();
   const auto n = [](auto number) { return static_cast<double>(number); };
-  page.counter("muster_ingest_samples_accepted_total", "Samples committed and acknowledged", n(in.samples));
-  page.counter("muster_ingest_samples_duplicate_total", "Samples that were there already", n(in.duplicates));
-  page.counter("muster_ingest_samples_late_total", "Samples kept, but too late for a decision", n(in.late));
+  page.counter("muster_ingest_samples_accepted_total", "Samples committed and acknowledged",
+               n(in.samples));
+  page.counter("muster_ingest_samples_duplicate_total", "Samples that were there already",
+               n(in.duplicates));
+  page.counter("muster_ingest_samples_late_total", "Samples kept, but too late for a decision",
+               n(in.late));
   const char* refused = "muster_ingest_samples_refused_total";
   const char* refused_help = "Samples not taken, by the reason that their sender was told";
   page.counter(refused, refused_help, n(in.refused.labels), {{"reason", "labels"}});
   page.counter(refused, refused_help, n(in.refused.limit), {{"reason", "limit"}});
   page.counter(refused, refused_help, n(in.refused.ahead), {{"reason", "ahead_of_clock"}});
   page.counter(refused, refused_help, n(in.refused.early), {{"reason", "before_2000"}});
-  page.counter("muster_ingest_busy_total", "Requests sent away with 503 as the queue was full", n(in.busy));
+  page.counter("muster_ingest_busy_total", "Requests sent away with 503 as the queue was full",
+               n(in.busy));
   page.counter("muster_ingest_commits_total", "Transactions of the log", n(in.commits));
   page.counter("muster_ingest_rows_total", "Rows of the log", n(in.rows));
-  page.counter("muster_ingest_resends_total", "Commits sent again as their outcome was not known", n(in.resends));
-  page.counter("muster_ingest_parked_total", "Batches the database refused; each is in the log as an error", n(in.parked));
-  page.counter("muster_ingest_commit_seconds_total", "Wall clock spent in commits", in.commit_seconds);
+  page.counter("muster_ingest_resends_total", "Commits sent again as their outcome was not known",
+               n(in.resends));
+  page.counter("muster_ingest_parked_total",
+               "Batches the database refused; each is in the log as an error", n(in.parked));
+  page.counter("muster_ingest_commit_seconds_total", "Wall clock spent in commits",
+               in.commit_seconds);
   page.gauge("muster_ingest_queue_bytes", "Requests that wait to be committed", n(in.queue_bytes));
-  page.gauge("muster_ingest_queue_samples", "Samples that wait to be committed", n(in.queue_samples));
+  page.gauge("muster_ingest_queue_samples", "Samples that wait to be committed",
+             n(in.queue_samples));
   page.gauge("muster_ingest_series", "Series known", n(in.series));
   page.gauge("muster_ingest_database_away", "1 while commits get no answer", in.away ? 1 : 0);
 
   for (const auto& [sender, seen] : senders->senders) {
-    page.counter("muster_sender_requests_total", "Requests by sender", n(seen.requests), {{"sender", sender}});
-    page.counter("muster_sender_samples_accepted_total", "Samples taken, by sender", n(seen.accepted), {{"sender", sender}});
-    page.counter("muster_sender_samples_rejected_total", "Samples or lines not taken, by sender", n(seen.rejected), {{"sender", sender}});
-    page.counter("muster_sender_requests_refused_total", "Requests of which nothing could be read, by sender", n(seen.refused), {{"sender", sender}});
+    page.counter("muster_sender_requests_total", "Requests by sender", n(seen.requests),
+                 {{"sender", sender}});
+    page.counter("muster_sender_samples_accepted_total", "Samples taken, by sender",
+                 n(seen.accepted), {{"sender", sender}});
+    page.counter("muster_sender_samples_rejected_total", "Samples or lines not taken, by sender",
+                 n(seen.rejected), {{"sender", sender}});
+    page.counter("muster_sender_requests_refused_total",
+                 "Requests of which nothing could be read, by sender", n(seen.refused),
+                 {{"sender", sender}});
   }
 
   const Pipeline::Counters p = pipeline->counters();
@@ -149,23 +165,34 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   page.counter("muster_aggregator_ticks_total", "Ticks closed, of all scales", n(p.fleet.ticks));
   page.gauge("muster_aggregator_series", "Series judged or learning", n(p.fleet.series));
   page.gauge("muster_aggregator_models", "Models seen", n(p.fleet.models));
-  page.counter("muster_aggregator_findings_total", "Openings, changes and ends of incidents", n(p.findings));
-  page.counter("muster_aggregator_pages_total", "Incidents that may wake someone", n(p.fleet.pages));
+  page.counter("muster_aggregator_findings_total", "Openings, changes and ends of incidents",
+               n(p.findings));
+  page.counter("muster_aggregator_pages_total", "Incidents that may wake someone",
+               n(p.fleet.pages));
   page.counter("muster_aggregator_seconds_total", "Wall clock spent judging", p.evaluate_seconds);
-  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came", n(p.batches_by_value), {{"from", "tail"}});
-  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came", n(p.batches_read), {{"from", "log"}});
+  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came",
+               n(p.batches_by_value), {{"from", "tail"}});
+  page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came",
+               n(p.batches_read), {{"from", "log"}});
   page.counter("muster_aggregator_snapshots_total", "Times its state was saved", n(p.snapshots));
-  page.gauge("muster_aggregator_closed_tick_seconds", "Event time of the newest closed tick, unix seconds", n(p.closed.us) / 1e6);
+  page.gauge("muster_aggregator_closed_tick_seconds",
+             "Event time of the newest closed tick, unix seconds", n(p.closed.us) / 1e6);
 
   const Outbox::Counters& out = outbox->counters();
-  page.counter("muster_notices_total", "Notices, by what became of them", n(out.sent), {{"outcome", "sent"}});
-  page.counter("muster_notices_total", "Notices, by what became of them", n(out.given_up), {{"outcome", "given_up"}});
-  page.counter("muster_notice_retries_total", "Deliveries that failed and come again", n(out.retried));
-  page.gauge("muster_notice_last_delay_seconds", "From the decision to the arrival of the last notice", out.last_delay_seconds);
+  page.counter("muster_notices_total", "Notices, by what became of them", n(out.sent),
+               {{"outcome", "sent"}});
+  page.counter("muster_notices_total", "Notices, by what became of them", n(out.given_up),
+               {{"outcome", "given_up"}});
+  page.counter("muster_notice_retries_total", "Deliveries that failed and come again",
+               n(out.retried));
+  page.gauge("muster_notice_last_delay_seconds",
+             "From the decision to the arrival of the last notice", out.last_delay_seconds);
 
   const http::Counters& web = http->counters();
   page.counter("muster_http_requests_total", "Requests handed to a handler", n(web.requests));
-  page.counter("muster_http_refused_total", "Requests answered by the server itself: limits, unknown paths, bad syntax", n(web.refused));
+  page.counter("muster_http_refused_total",
+               "Requests answered by the server itself: limits, unknown paths, bad syntax",
+               n(web.refused));
   page.counter("muster_http_failed_total", "Handlers that threw", n(web.failed));
   page.gauge("muster_http_connections", "Open connections", n(web.connections));
   page.gauge("muster_http_streams", "Open event streams", n(web.streams));
@@ -192,7 +219,8 @@ asio::awaitable<http::Response> Server::State::ready(http::Request) {
 }
 
 asio::awaitable<Result<void>> Server::State::reload() {
-  if (!settings.reload) co_return Error{"config", "there is no config file; start with --config FILE"};
+  if (!settings.reload)
+    co_return Error{"config", "there is no config file; start with --config FILE"};
   Result<ServerSettings> fresh = settings.reload();
   if (!fresh) {
     log::error("config.kept", {{"what", fresh.error().what}});
@@ -207,7 +235,8 @@ asio::awaitable<Result<void>> Server::State::reload() {
 asio::awaitable<http::Response> Server::State::post_reload(http::Request) {
   const Result<void> done = co_await reload();
   if (!done) {
-    co_return http::error(400, "bad_config", done.error(), "the config that was loaded before stays in force");
+    co_return http::error(400, "bad_config", done.error(),
+                          "the config that was loaded before stays in force");
   }
   co_return http::no_content();
 }
@@ -231,9 +260,12 @@ http::Routes Server::State::routes() {
     routes.add(http::Method::get, "/api/v1/demo/truth", get_demo_truth(*settings.demo));
     routes.add(http::Method::post, "/api/v1/demo/faults", post_demo_fault(*settings.demo));
   }
-  routes.add(http::Method::get, "/metrics", [this](http::Request r) { return metrics(std::move(r)); });
-  routes.add(http::Method::get, "/-/ready", [this](http::Request r) { return ready(std::move(r)); });
-  routes.add(http::Method::post, "/-/reload", [this](http::Request r) { return post_reload(std::move(r)); });
+  routes.add(http::Method::get, "/metrics",
+             [this](http::Request r) { return metrics(std::move(r)); });
+  routes.add(http::Method::get, "/-/ready",
+             [this](http::Request r) { return ready(std::move(r)); });
+  routes.add(http::Method::post, "/-/reload",
+             [this](http::Request r) { return post_reload(std::move(r)); });
   routes.add(http::Method::get, "/-/healthy", [](http::Request) -> asio::awaitable<http::Response> {
     http::Response response;
     response.content_type = "text/plain; charset=utf-8";
@@ -291,7 +323,8 @@ int Server::State::run() {
   ingest.registry.lateness = settings.lateness;
   ingest.registry.future_max = settings.future_max;
   ingest.queue_bytes_max = settings.queue_bytes_max;
-  ingestor.emplace(std::move(ingest), wall_clock, [this](LogBatch batch) { tail.push(std::move(batch)); });
+  ingestor.emplace(std::move(ingest), wall_clock,
+                   [this](LogBatch batch) { tail.push(std::move(batch)); });
 
   live.emplace(io.get_executor());
   desk.emplace(io, control_dsn, settings.router, wall_clock, *live);
@@ -301,7 +334,11 @@ int Server::State::run() {
   evaluate.control_dsn = control_dsn;
   evaluate.data_dsn = data_dsn;
   evaluate.shards = settings.shards;
-  pipeline.emplace(std::move(evaluate), tail, *desk, *live);
+  pipeline.emplace(std::move(evaluate), tail, *desk, *live, [this](const std::string& what) {
+    log::error("server.part_failed", {{"part", "aggregator"}, {"what", what}});
+    failed = true;
+    http->stop(stop_grace);
+  });
   outbox.emplace(io, *desk, settings.channels, wall_clock);
   desk->on_notices([this] { outbox->wake(); });
 
@@ -311,22 +348,22 @@ int Server::State::run() {
     http.emplace(io, settings.http, routes());
   }
   if (const Result<void> listening = http->listen(); !listening) {
-    std::fprintf(stderr, "muster: %s: %s\n", listening.error().where.c_str(), listening.error().what.c_str());
+    std::fprintf(stderr, "muster: %s: %s\n", listening.error().where.c_str(),
+                 listening.error().what.c_str());
     return 1;
   }
 
   // A part that ends with an exception takes the rest down in order: a muster that is half alive is worse
   // than one that its supervisor starts again.
-  int code = 0;
-  const auto ended = [this, &code](const char* part) {
-    return [this, &code, part](std::exception_ptr fault) {
+  const auto ended = [this](const char* part) {
+    return [this, part](std::exception_ptr fault) {
       if (!fault) return;
       try {
         std::rethrow_exception(fault);
       } catch (const std::exception& what) {
         log::error("server.part_failed", {{"part", part}, {"what", what.what()}});
       }
-      code = 1;
+      failed = true;
       http->stop(stop_grace);
     };
   };
@@ -344,14 +381,16 @@ int Server::State::run() {
   say("stopping: writing what is queued");
   ingestor->stop();
   pipeline->stop();
-  return code;
+  return failed ? 1 : 0;
 }
 
 Server::Server(ServerSettings settings) : state_(std::make_unique<State>(std::move(settings))) {}
 
 Server::~Server() = default;
 
-void Server::on_ready(std::function<void(const std::string& url)> tell) { state_->tell_ready = std::move(tell); }
+void Server::on_ready(std::function<void(const std::string& url)> tell) {
+  state_->tell_ready = std::move(tell);
+}
 
 int Server::run() {
   const int code = state_->run();
