@@ -187,7 +187,7 @@ FleetView Engine::view() const {
                                        .text = std::move(text)});
     };
     if (is_silent)
-      add("no_data", "", *v.last_seen, v.id + " has sent nothing since " + clock_of(*v.last_seen));
+      add("no_data", "", *v.last_seen, "has sent nothing");
     for (const std::uint32_t s : m.series) {
       const SeriesState& state = scale.series[s];
       const std::string& metric = scale.channels[state.channel].name;
@@ -195,9 +195,7 @@ FleetView Engine::view() const {
       if (!is_silent && static_cast<int>(state.repeats) >= settings.flat_samples &&
           state.base.abs_residual > 0 && state.base.total > state.repeats + 1) {
         const auto ticks = static_cast<std::int64_t>(static_cast<float>(state.repeats) * m.step);
-        add("flat", metric, scale.end_of(state.last_tick - ticks),
-            metric + " of " + v.id + " repeats one value since " +
-                clock_of(scale.end_of(state.last_tick - ticks)));
+        add("flat", metric, scale.end_of(state.last_tick - ticks), "repeats one value");
       }
       if (settings.limits.empty() || is_silent || scale.recent.empty() || s >= scale.value.size() ||
           scale.stamp[s] == std::numeric_limits<std::int64_t>::min() || is_null(scale.value[s]))
@@ -207,12 +205,10 @@ FleetView Engine::view() const {
         const double value = scale.value[s];
         if (limit.high && value > *limit.high)
           add("limit", metric, scale.end_of(state.last_tick),
-              metric + " of " + v.id + " is " + number(value) + ", above its limit " +
-                  number(*limit.high));
+              "is " + number(value) + ", above its limit " + number(*limit.high));
         else if (limit.low && value < *limit.low)
           add("limit", metric, scale.end_of(state.last_tick),
-              metric + " of " + v.id + " is " + number(value) + ", below its limit " +
-                  number(*limit.low));
+              "is " + number(value) + ", below its limit " + number(*limit.low));
       }
     }
     out.models.push_back(std::move(v));

@@ -259,6 +259,11 @@ http::Routes Server::State::routes() {
     routes.add(http::Method::get, "/api/v1/demo", get_demo(*settings.demo));
     routes.add(http::Method::get, "/api/v1/demo/truth", get_demo_truth(*settings.demo));
     routes.add(http::Method::post, "/api/v1/demo/faults", post_demo_fault(*settings.demo));
+  } else {
+    // The page asks once; an error there would stand in every reader's console.
+    routes.add(http::Method::get, "/api/v1/demo", [](http::Request) -> asio::awaitable<http::Response> {
+      co_return http::no_content();
+    });
   }
   routes.add(http::Method::get, "/metrics",
              [this](http::Request r) { return metrics(std::move(r)); });

@@ -56,7 +56,7 @@ struct StaticFinding {
   std::string model;
   std::string metric;  // empty for no_data of a whole model
   Timestamp since;
-  std::string text;
+  std::string text;  // what follows the subject: "repeats one value", "is 0.31, above its limit 0.2"
 };
 
 // The whole fleet after one closed tick: all that the fleet page draws, except what people did.

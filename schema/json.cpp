@@ -1,6 +1,7 @@
 #include "schema/json.hpp"
 
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 namespace muster {
@@ -47,14 +48,23 @@ auto enum_of(const Words& words, const json::value& from) {
   throw std::invalid_argument("unknown word '" + std::string(text) + "'");
 }
 
+// The member `key`, or a fault that names it.
+const json::value& field(const json::object& from, std::string_view key) {
+  const json::value* found = from.if_contains(key);
+  if (!found) throw std::invalid_argument("\"" + std::string(key) + "\" is missing");
+  return *found;
+}
+
 json::value millis(Timestamp t) { return to_millis(t); }
 Timestamp instant(const json::value& from) { return from_millis(from.to_number<std::int64_t>()); }
 std::string text(const json::object& from, std::string_view key) {
-  return std::string(from.at(key).as_string());
+  const json::string* found = field(from, key).if_string();
+  if (!found) throw std::invalid_argument("\"" + std::string(key) + "\" must be a string");
+  return std::string(*found);
 }
-double number(const json::object& from, std::string_view key) { return from.at(key).to_number<double>(); }
+double number(const json::object& from, std::string_view key) { return field(from, key).to_number<double>(); }
 std::uint32_t count(const json::object& from, std::string_view key) {
-  return from.at(key).to_number<std::uint32_t>();
+  return field(from, key).to_number<std::uint32_t>();
 }
 
 json::array texts(const std::vector<std::string>& from) {
@@ -77,16 +87,17 @@ std::vector<double> numbers_of(const json::value& from) {
 Event event_of(const json::value& from) {
   const json::object& o = from.as_object();
   Event event;
-  event.ts = instant(o.at("ts"));
+  if (!field(o, "ts").is_int64()) throw std::invalid_argument("\"ts\" must be whole unix milliseconds");
+  event.ts = instant(field(o, "ts"));
   if (const json::value* until = o.if_contains("until"); until && !until->is_null()) {
     event.until = instant(*until);
   }
   event.kind = text(o, "kind");
-  const json::value& subject = o.at("subject");
-  if (const json::object* named = subject.if_object(); named && named->size() == 1) {
-    event.subject = std::string(named->begin()->key()) + ":" + std::string(named->begin()->value().as_string());
+  if (const json::object* named = field(o, "subject").if_object(); named && named->size() == 1) {
+    const std::string_view kind = named->begin()->key();
+    event.subject = std::string(kind) + ":" + text(*named, kind);
   } else {
-    event.subject = std::string(subject.as_string());
+    event.subject = text(o, "subject");
   }
   event.title = text(o, "title");
   return event;
@@ -95,13 +106,13 @@ Event event_of(const json::value& from) {
 Incident incident_from(const json::object& o) {
   Incident i;
   i.id = text(o, "id");
-  i.state = enum_of(incident_states, o.at("state"));
-  i.severity = enum_of(severities, o.at("severity"));
-  i.paged = o.at("paged").as_bool();
-  i.opened_at = instant(o.at("opened_at"));
-  i.started_at = instant(o.at("started_at"));
-  i.updated_at = instant(o.at("updated_at"));
-  if (!o.at("resolved_at").is_null()) i.resolved_at = instant(o.at("resolved_at"));
+  i.state = enum_of(incident_states, field(o, "state"));
+  i.severity = enum_of(severities, field(o, "severity"));
+  i.paged = field(o, "paged").as_bool();
+  i.opened_at = instant(field(o, "opened_at"));
+  i.started_at = instant(field(o, "started_at"));
+  i.updated_at = instant(field(o, "updated_at"));
+  if (!field(o, "resolved_at").is_null()) i.resolved_at = instant(field(o, "resolved_at"));
   i.merged_into = text(o, "merged_into");
   i.cause = text(o, "cause");
   i.cause_kind = text(o, "cause_kind");
@@ -116,31 +127,31 @@ Incident incident_from(const json::object& o) {
   i.members = count(o, "members");
   i.expected_by_chance = number(o, "expected_by_chance");
   i.explained = number(o, "explained");
-  for (const json::value& v : o.at("suspects").as_array()) {
+  for (const json::value& v : field(o, "suspects").as_array()) {
     const json::object& s = v.as_object();
     i.suspects.push_back({text(s, "dependency"), text(s, "kind"), number(s, "posterior"), number(s, "score"),
                           count(s, "moved"), count(s, "members"), number(s, "explained"), text(s, "why")});
   }
-  for (const json::value& v : o.at("affected").as_array()) {
+  for (const json::value& v : field(o, "affected").as_array()) {
     const json::object& s = v.as_object();
-    AffectedSeries a{text(s, "model"), text(s, "metric"), number(s, "sigma"), instant(s.at("since")), {}, {}, {}, {}};
+    AffectedSeries a{text(s, "model"), text(s, "metric"), number(s, "sigma"), instant(field(s, "since")), {}, {}, {}, {}};
     if (const json::value* ts = s.if_contains("ts")) {
       for (const json::value& t : ts->as_array()) a.ts.push_back(instant(t));
-      for (const json::value& x : s.at("value").as_array()) {
+      for (const json::value& x : field(s, "value").as_array()) {
         a.value.push_back(x.is_null() ? std::nullopt : std::optional(x.to_number<double>()));
       }
-      a.low = numbers_of(s.at("low"));
-      a.high = numbers_of(s.at("high"));
+      a.low = numbers_of(field(s, "low"));
+      a.high = numbers_of(field(s, "high"));
     }
     i.affected.push_back(std::move(a));
   }
-  i.models = texts_of(o.at("models"));
-  i.metrics = texts_of(o.at("metrics"));
-  for (const json::value& v : o.at("timeline").as_array()) {
+  i.models = texts_of(field(o, "models"));
+  i.metrics = texts_of(field(o, "metrics"));
+  for (const json::value& v : field(o, "timeline").as_array()) {
     const json::object& p = v.as_object();
-    i.timeline.push_back({instant(p.at("ts")), number(p, "ratio"), count(p, "moved")});
+    i.timeline.push_back({instant(field(p, "ts")), number(p, "ratio"), count(p, "moved")});
   }
-  for (const json::value& v : o.at("events").as_array()) i.events.push_back(event_of(v));
+  for (const json::value& v : field(o, "events").as_array()) i.events.push_back(event_of(v));
   return i;
 }
 
@@ -292,10 +303,10 @@ Result<Finding> parse_finding(std::string_view from) {
     const json::value parsed = json::parse(from);
     const json::object& o = parsed.as_object();
     Finding f;
-    f.what = enum_of(finding_words, o.at("what"));
-    f.sequence = o.at("sequence").to_number<std::uint64_t>();
-    f.at = instant(o.at("at"));
-    f.incident = incident_from(o.at("incident").as_object());
+    f.what = enum_of(finding_words, field(o, "what"));
+    f.sequence = field(o, "sequence").to_number<std::uint64_t>();
+    f.at = instant(field(o, "at"));
+    f.incident = incident_from(field(o, "incident").as_object());
     return f;
   });
 }

@@ -34,6 +34,11 @@ TEST_CASE("what is not a finding is refused in words") {
   CHECK_FALSE(parse_finding("[]"));
   CHECK_FALSE(parse_finding(R"({"what":"eaten","sequence":1,"at":0,"incident":{}})"));
   CHECK(parse_event(R"({"ts":1,"kind":"","subject":"fleet","title":"t"})").error().where == "event.kind");
+  CHECK(parse_event(R"({"ts":1,"kind":"deploy","title":"t"})").error().what == "\"subject\" is missing");
+  CHECK(parse_event(R"({"ts":"now","kind":"deploy","subject":"fleet","title":"t"})").error().what ==
+        "\"ts\" must be whole unix milliseconds");
+  CHECK(parse_event(R"({"ts":1,"kind":2,"subject":"fleet","title":"t"})").error().what ==
+        "\"kind\" must be a string");
   CHECK(parse_event(R"({"ts":1,"kind":"deploy","subject":{"model":"m"},"title":"t"})")->subject == "model:m");
   CHECK(parse_event(R"({"ts":5,"until":1,"kind":"holiday","subject":"fleet","title":"t"})").error().where ==
         "event.until");

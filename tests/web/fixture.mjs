@@ -79,9 +79,9 @@ export class Fleet {
     ].map(([ago, kind, subject, title]) => ({ ts: this.at - ago * minute, kind, subject, title }));
     if (learning) this.events = [];
     this.findings = quiet ? [] : [
-      { kind: 'limit', model: 'pricing-us-01', metric: 'null_rate', since: this.at - 12 * minute, text: '0.31, the limit is 0.20' },
-      ...this.models.filter((m) => m.state === 'silent').slice(0, 4).map((m) => ({ kind: 'no_data', model: m.id, metric: '', since: this.at - 272 * minute, text: 'no samples for 4 h 32 min' })),
-      { kind: 'flat', model: 'stock-eu-01', metric: 'score_mean', since: this.at - 190 * minute, text: 'exactly 0.5 for 190 min' },
+      { kind: 'limit', model: 'pricing-us-01', metric: 'null_rate', since: this.at - 12 * minute, text: 'is 0.31, above its limit 0.2' },
+      ...this.models.filter((m) => m.state === 'silent').slice(0, 4).map((m) => ({ kind: 'no_data', model: m.id, metric: '', since: this.at - 272 * minute, text: 'has sent nothing' })),
+      { kind: 'flat', model: 'stock-eu-01', metric: 'score_mean', since: this.at - 190 * minute, text: 'repeats one value' },
     ];
     this.notes = [];
   }

@@ -167,7 +167,7 @@ function StaticFindings({ fleet }: { fleet: Fleet }) {
   if (!all.length) return null;
   const line = (f: (typeof all)[number]) => (
     <li key={`${f.kind} ${f.model} ${f.metric}`}><Glyph state={f.kind === 'no_data' ? 'silent' : 'watch'} />
-      <span><b>{f.model}</b>{f.metric ? ` ${f.metric}` : ''}: {f.text} <span class="q">{finding_words[f.kind] ?? f.kind}, since {moment(f.since, fleet.at)}</span></span></li>
+      <span><b>{f.model}</b>{f.metric ? ` ${f.metric}` : ''} {f.text} <span class="q">{finding_words[f.kind] ?? f.kind}, since {moment(f.since, fleet.at)}</span></span></li>
   );
   return (
     <div class="static">
