@@ -321,7 +321,50 @@ TEST_CASE("neither the order within the lateness nor the calls of advance show i
   }
   for (Finding& f : shuffled.finish()) findings.push_back(std::move(f));
   CHECK(text(findings) == expected);
+  CHECK(shuffled.view().models == plain.view().models);
+  CHECK(shuffled.view().heat == plain.view().heat);
   CHECK(shuffled.counters().late == 0);
+}
+
+TEST_CASE("what happens in history is found and pages nobody") {
+  const auto samples = stream(11, source_shift);
+  Settings settings = quick();
+  settings.pages_from = at(onset + per_day);
+  Fleet fleet(settings, topology());
+  const auto incidents = opened(run(fleet, samples));
+  REQUIRE_FALSE(incidents.empty());
+  for (const Incident& i : incidents) CHECK(i.paged == (i.opened_at >= *settings.pages_from));
+  CHECK_FALSE(incidents.front().paged);
+  CHECK(fleet.view().ledger.since == *settings.pages_from);
+}
+
+TEST_CASE("a model is seen from its first sample on") {
+  Fleet fleet(quick(), Topology{});
+  CHECK(fleet.view().models.empty());
+  feed(fleet, {3, 0, 0, 1.5, "v7"});
+  fleet.advance();
+  const FleetView view = fleet.view();
+  REQUIRE(view.models.size() == 1);
+  CHECK(view.models[0].id == "m103");
+  CHECK(view.models[0].state == ModelView::State::learning);
+  CHECK(view.models[0].last_seen == at(0));
+  CHECK(view.models[0].version == "v7");
+  CHECK(view.at == at(0));
+}
+
+TEST_CASE("an event that is told twice is one") {
+  Fleet fleet(quick(), topology());
+  Event deploy;
+  deploy.ts = at(5);
+  deploy.kind = "deploy";
+  deploy.subject = "model:m101";
+  deploy.title = "v8";
+  fleet.observe(deploy);
+  fleet.observe(deploy);
+  deploy.title = "v9";
+  fleet.observe(deploy);
+  run(fleet, stream(1, [](int, int, int) { return 0.0; }));
+  CHECK(fleet.view().recent_events.size() == 2);
 }
 
 TEST_CASE("late samples within three intervals count, later ones are counted and dropped") {
