@@ -18,7 +18,7 @@ async function* linesOf(file, map) {
   if (chunk.length) yield chunk.join('\n') + '\n';
 }
 
-async function compare({ samples, topology, map = (line) => line, budget }) {
+async function compare({ samples, topology, map = (line) => line, budget, interrupt = false }) {
   const folder = temporaryFolder();
   run(['replay', '--samples', samples, '--topology', topology, '--incidents', `${folder}/incidents.json`, '--pages', `${folder}/pages.json`,
     ...(budget ? ['--budget', String(budget)] : [])]);
@@ -27,17 +27,23 @@ async function compare({ samples, topology, map = (line) => line, budget }) {
   const config = `${folder}/muster.yaml`;
   writeFileSync(config, `budget: {pages_per_week: ${budget ?? 1}}\nroute: {receiver: log}\nreceivers: [{name: log, log_configs: [{}]}]\n`);
   mkdirSync(`${folder}/live`);
-  const server = await serve(`${folder}/live`, ['--config', config]);
+  let server = await serve(`${folder}/live`, ['--config', config]);
   const put = await fetch(`${server.url}/api/v1/topology`, { method: 'PUT', body: readFileSync(topology) });
   check(put.ok, `the topology is taken (${put.status})`);
-  let sent = 0, newest = 0;
+  let sent = 0, chunks = 0;
   for await (const chunk of linesOf(samples, map)) {
     const { status, body } = await post(server.url, chunk);
     if (status !== 200 || body.rejected.length) throw new Error(`${status} ${JSON.stringify(body).slice(0, 400)}`);
     sent += body.accepted;
-    newest = Math.max(newest, JSON.parse(chunk.slice(chunk.lastIndexOf('\n', chunk.length - 2) + 1)).ts);
+    // A stop saves what the aggregator knows; a kill a little later makes it read on from there.
+    ++chunks;
+    if (interrupt && (chunks === 25 || chunks === 45)) {
+      if (chunks === 25) await server.stop(); else await server.kill();
+      server = await serve(`${folder}/live`, ['--config', config]);
+    }
   }
-  console.log(`${sent} samples sent`);
+  console.log(`${sent} samples sent in ${chunks} requests`);
+  if (interrupt) check(chunks > 50, 'it was stopped and killed in between');
 
   // A live server does not know that the stream has ended: its last ticks stay open. What opened before them is compared.
   let closed = 0, still = 0;
@@ -69,6 +75,7 @@ await main({
     run(['simulate', '--seed', '7', '--models', '60', '--weeks', '4', '--out', folder]);
     const samples = [`${folder}/samples.ndjson.gz`, `${folder}/samples.ndjson`].find(existsSync);
     await compare({ samples, topology: `${folder}/topology.json` });
+    await compare({ samples, topology: `${folder}/topology.json`, interrupt: true });
   },
   async 'real models, when their file is there'() {
     const shared = process.env.MUSTER_SHARED_DATA;
