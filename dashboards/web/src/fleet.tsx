@@ -159,15 +159,13 @@ function OpenIncidents({ fleet }: { fleet: Fleet }) {
   );
 }
 
-const finding_words: Record<string, string> = { limit: 'limit', no_data: 'no data', flat: 'flat line' };
-
 // What needs no history: limits, silence, flat lines. It is said and pages nobody by itself.
 function StaticFindings({ fleet }: { fleet: Fleet }) {
   const all = fleet.static_findings;
   if (!all.length) return null;
   const line = (f: (typeof all)[number]) => (
     <li key={`${f.kind} ${f.model} ${f.metric}`}><Glyph state={f.kind === 'no_data' ? 'silent' : 'watch'} />
-      <span><b>{f.model}</b>{f.metric ? ` ${f.metric}` : ''} {f.text} <span class="q">{finding_words[f.kind] ?? f.kind}, since {moment(f.since, fleet.at)}</span></span></li>
+      <span><b>{f.model}</b>{f.metric ? ` ${f.metric}` : ''} {f.text} <span class="q">since {moment(f.since, fleet.at)}</span></span></li>
   );
   return (
     <div class="static">
