@@ -5,7 +5,7 @@
 #include "anomaly/robust.hpp"
 #include "anomaly/shift_likelihood.hpp"
 
-// Which cause explains the smoothed scores best: META section 7.
+// Which cause explains the smoothed scores best: docs/evidence.md, Cause.
 namespace muster::aggregator {
 namespace {
 

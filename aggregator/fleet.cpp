@@ -25,8 +25,13 @@ struct Engine::Arena {
 };
 
 Engine::Engine(Settings s, const Topology& t) : settings(std::move(s)) {
+#if defined(__SANITIZE_THREAD__)
+  // TBB's package is not instrumented, so what it synchronises would look like a race.
+  const int cores = 1;
+#else
   // More threads than cores would only wait for each other.
   const int cores = tbb::info::default_concurrency();
+#endif
   const int wanted =
       settings.workers == 0 ? cores : std::min(static_cast<int>(settings.workers), cores);
   arena = std::make_unique<Arena>(wanted);

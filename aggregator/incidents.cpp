@@ -5,7 +5,7 @@
 
 #include "aggregator/engine.hpp"
 
-// The life of incidents: META section 8.
+// The life of incidents: docs/evidence.md, Incidents.
 namespace muster::aggregator {
 namespace {
 

@@ -101,7 +101,7 @@ float spread(const Baseline& b);
 //
 // gap      d: how many samples ago the last one was, >= 1
 // returns  no z in the first 40 samples, in the 6 after a reset, or when the series never varied
-// source   META section 2
+// source   docs/evidence.md, Baseline
 Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, float gap);
 
 // A new version: level and correlation start again, season and scale stay.

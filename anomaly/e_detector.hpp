@@ -6,13 +6,13 @@ namespace muster::anomaly {
 
 // Shiryaev-Roberts e-detectors for a shift of a score that is N(0, 1) when nothing is wrong:
 //
-//   e_t = exp(+-lambda u_t - lambda^2/2 - lambda (d0 + tau)),   E[e_t] <= 1 while |mean of u| <= d0
-//   + tau V_t = e_t (V_{t-1} + w)
+//   e_t = exp(+-lambda u_t - lambda^2/2 - lambda (d0 + tau))    E[e_t] <= 1 while |mean of u| <= d0 + tau
+//   V_t = e_t (V_{t-1} + w)
 //
 // The sum of all V of a group crosses A at most (ticks / A) times on average when the weights w of
 // all groups sum to 1 a tick, whatever the dependence between them.
 //
-// source   Shin, Ramdas, Rinaldo, E-detectors (2023); META section 6
+// source   Shin, Ramdas, Rinaldo, E-detectors (2023); docs/evidence.md, Over time
 inline constexpr std::array<float, 4> lambdas = {0.35F, 0.7F, 1.4F, 2.5F};
 inline constexpr float tolerance = 0.10F;  // d0
 

@@ -16,7 +16,7 @@ namespace muster::anomaly {
 //
 // cells    640 over z in +-8 (the outer ones take all beyond), 0.025 wide
 // forgets  the weight of a new z grows by the inverse of the decay, instead of all cells shrinking
-// source   META section 3
+// source   docs/evidence.md, Pooled null
 class NullHistogram {
  public:
   static constexpr int cells = 640;

@@ -17,7 +17,7 @@ struct Suspect {
   std::string id;    // a dependency, "model:<id>", "family:<id>" or "unknown"
   std::string kind;  // source, feature_pipeline, …; model, family, unknown
   double posterior = 0;       // 0..1; over all candidates it sums to 1
-  double score = 0;           // log odds against "nothing happened" (META: natural log)
+  double score = 0;           // log odds against "nothing happened", natural logarithm
   std::uint32_t moved = 0;    // members that moved
   std::uint32_t members = 0;  // models that use it
   double explained = 0;       // 0..1 of the excess it explains

@@ -19,9 +19,9 @@ struct EmbeddedRefused : std::runtime_error {
 // A private PostgreSQL cluster in a folder: initialised at the first start, reached through a unix
 // socket alone, stopped when this object goes.
 //
-//   folder/data          the cluster; data/muster.conf is ours, data/local.conf is the user's and
-//   wins folder/run           the socket; a folder under /tmp where the path would be too long for
-//   one folder/muster.lock   held while a muster runs on the folder
+//   folder/data          the cluster; data/muster.conf is ours, data/local.conf is the user's and wins
+//   folder/run           the socket; a folder under /tmp where the path would be too long for one
+//   folder/muster.lock   held while a muster runs on the folder
 //
 // PostgreSQL refuses to run as root, so root starts it as the owner of the folder, or as `postgres`
 // when that is root too. One that a killed muster left behind is stopped cleanly and started again;
