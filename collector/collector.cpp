@@ -126,6 +126,37 @@ std::optional<http::Response> check_remote_write(const http::Request& request) {
   return {};
 }
 
+// What became of a decoded request.
+struct Settled {
+  Stored stored;
+  std::uint64_t rejected = 0;  // by the decoder and by the store
+};
+
+// Hands the samples on, waits until they are on disk, and counts them for their sender. `decoded` outlives it.
+asio::awaitable<Settled> settle(ReceiverPtr receiver, std::string sender, Decoded& decoded) {
+  Settled settled;
+  if (!decoded.batch.points.empty()) {
+    decoded.batch.sender = sender;
+    settled.stored = co_await receiver->sink(std::move(decoded.batch));
+  }
+  Counters::Sender& counter = count(*receiver, sender);
+  if (settled.stored.state == Stored::State::busy) {
+    ++counter.busy;
+    co_return settled;
+  }
+  settled.rejected = decoded.rejected_count + settled.stored.rejected_count;
+  counter.accepted += settled.stored.accepted;
+  counter.duplicates += settled.stored.duplicates;
+  counter.late += settled.stored.late;
+  counter.rejected += settled.rejected;
+  co_return settled;
+}
+
+http::Response come_again(const Receiver& receiver) {
+  return http::try_later(503, receiver.settings.retry_after_seconds,
+                         "the queue is full or the database is away; send the same request again");
+}
+
 asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request request) {
   const std::string sender = sender_of(request);
   ++count(*receiver, sender).requests;
@@ -147,23 +178,10 @@ asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request
   skipped.exemplars += decoded->skipped.exemplars;
   skipped.histograms += decoded->skipped.histograms;
 
-  Stored stored;
-  if (!decoded->batch.points.empty()) {
-    decoded->batch.sender = sender;
-    stored = co_await receiver->sink(std::move(decoded->batch));
-  }
-  Counters::Sender& counter = count(*receiver, sender);
-  if (stored.state == Stored::State::busy) {
-    ++counter.busy;
-    co_return http::try_later(
-        503, receiver->settings.retry_after_seconds,
-        "the queue is full or the database is away; send the same request again");
-  }
-  counter.accepted += stored.accepted;
-  counter.duplicates += stored.duplicates;
-  counter.late += stored.late;
-  const std::uint64_t rejected = decoded->rejected_count + stored.rejected_count;
-  counter.rejected += rejected;
+  const Settled settled = co_await settle(receiver, sender, *decoded);
+  if (settled.stored.state == Stored::State::busy) co_return come_again(*receiver);
+  const Stored& stored = settled.stored;
+  const std::uint64_t rejected = settled.rejected;
   if (rejected == 0) co_return http::no_content();
 
   std::string text = std::to_string(rejected) + " samples were not taken, the other " +
@@ -171,7 +189,7 @@ asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request
   // The first few tell the fault; a label set each, as all samples of a series share one.
   std::size_t told = 0;
   std::string last;
-  for (const auto* list : {&decoded->rejected, &stored.rejected}) {
+  for (const std::vector<Rejected>* list : {&std::as_const(decoded->rejected), &stored.rejected}) {
     for (const Rejected& one : *list) {
       if (one.what == last) continue;
       if (told++ == 5) break;
@@ -212,23 +230,10 @@ asio::awaitable<http::Response> ndjson(ReceiverPtr receiver, http::Request reque
   };
   Result<Decoded> decoded = co_await read_apart(receiver, bytes, std::move(read));
 
-  Stored stored;
-  if (!decoded->batch.points.empty()) {
-    decoded->batch.sender = sender;
-    stored = co_await receiver->sink(std::move(decoded->batch));
-  }
-  Counters::Sender& counter = count(*receiver, sender);
-  if (stored.state == Stored::State::busy) {
-    ++counter.busy;
-    co_return http::try_later(
-        503, receiver->settings.retry_after_seconds,
-        "the queue is full or the database is away; send the same request again");
-  }
-  counter.accepted += stored.accepted;
-  counter.duplicates += stored.duplicates;
-  counter.late += stored.late;
-  const std::uint64_t rejected = decoded->rejected_count + stored.rejected_count;
-  counter.rejected += rejected;
+  const Settled settled = co_await settle(receiver, sender, *decoded);
+  if (settled.stored.state == Stored::State::busy) co_return come_again(*receiver);
+  const Stored& stored = settled.stored;
+  const std::uint64_t rejected = settled.rejected;
 
   std::vector<Rejected> faults = std::move(decoded->rejected);
   faults.insert(faults.end(), stored.rejected.begin(), stored.rejected.end());
