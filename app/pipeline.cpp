@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "app/silence.hpp"
 #include "base/log.hpp"
 #include "schema/store/connection.hpp"
 
@@ -13,6 +14,9 @@ using namespace std::chrono_literals;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr Duration day = std::chrono::hours(24);
+
+// When nothing comes in, the pages are told anew this often, as they may have to say just that.
+constexpr auto look_for_silence = 30s;
 
 // The aggregator is ahead of what is stored, so its state must not be saved.
 struct Stopped {};
@@ -129,7 +133,7 @@ void Pipeline::follow() {
       pause = std::min(pause * 2, std::chrono::milliseconds(5000));
     }
   }
-  saved_at_ = SteadyClock::now();
+  saved_at_ = heard_at_ = SteadyClock::now();
   publish();
 
   // In the log until it has no more, then along the tail for as long as its batches follow on ours.
@@ -173,7 +177,8 @@ void Pipeline::follow() {
           in_log = true;  // the tail forgot some; this one will be read with them
         }
       }
-      if (changed_ && SteadyClock::now() - published_at_ >= settings_.publish_every) publish();
+      const auto since_publish = SteadyClock::now() - published_at_;
+      if (changed_ ? since_publish >= settings_.publish_every : since_publish >= look_for_silence) publish();
       if (SteadyClock::now() - saved_at_ >= settings_.snapshot_every) save();
     } catch (const store::Unavailable& fault) {
       log::warn("aggregator.waits", {{"what", fault.what()}, {"for", "the database"}});
@@ -191,6 +196,7 @@ void Pipeline::follow() {
 }
 
 void Pipeline::take(const LogBatch& batch) {
+  heard_at_ = SteadyClock::now();
   for (const SeriesSetPtr& set : batch.new_sets) {
     fleet_->declare(*set);
     known_.erase(set->id);
@@ -246,6 +252,11 @@ void Pipeline::report(std::vector<Finding> findings) {
 
 void Pipeline::publish() {
   auto view = std::make_shared<FleetView>(fleet_->view());
+  const auto unheard = std::chrono::duration_cast<Duration>(SteadyClock::now() - heard_at_);
+  const std::optional<StaticFinding> silence = fleet_silence(*view, unheard);
+  if (silence) view->static_findings.insert(view->static_findings.begin(), *silence);
+  if (silence && !silent_) log::warn("aggregator.nobody_sends", {{"seconds", unheard.count() / 1'000'000}});
+  silent_ = silence.has_value();
   std::erase_if(closed_,
                 [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
   auto incidents = std::make_shared<dashboards::Incidents>(fleet_->open_incidents());

@@ -94,6 +94,8 @@ class Pipeline {
   bool changed_ = true;
   std::chrono::steady_clock::time_point published_at_{};
   std::chrono::steady_clock::time_point saved_at_{};
+  std::chrono::steady_clock::time_point heard_at_{};
+  bool silent_ = false;  // and it was said
 
   mutable std::mutex mutex_;
   std::condition_variable stopping_;
