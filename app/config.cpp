@@ -642,14 +642,14 @@ class Reader {
       s.control_dsn = dsn.value;
       s.control_dsn_file = dsn.file;
       section.texts("data_dsns", s.data_dsns);
-      section.whole("shards", s.shards, 1, 1024);
+      section.whole("shards", s.shards, 1, 256);
       section.duration("retention", s.retention);
       if (s.retention < std::chrono::hours(1))
         section.fault("retention", "an hour is the least that can be kept");
       if (dsn.empty() && !s.data_dsns.empty())
         section.fault("data_dsns", "needs control_dsn or control_dsn_file too");
-      if (s.data_dsns.size() > static_cast<std::size_t>(s.shards))
-        section.fault("data_dsns", "has more databases than there are shards; raise `shards`");
+      if (s.data_dsns.size() > 1)
+        section.fault("data_dsns", "may name one database: the aggregator reads the log from one");
     }
     if (const auto node = top.take("aggregator")) {
       Section section(problems_, *node, "aggregator");

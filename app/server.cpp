@@ -104,8 +104,12 @@ void Server::State::open_database() {
     control_dsn = postgres->dsn();
     for (const std::string& name : store::migrate(control_dsn)) say("applied " + name);
   } else {
-    const store::SchemaState state = store::check(control_dsn);
-    if (state.is != store::SchemaState::Is::current) throw store::SchemaRefused(state.what);
+    const auto must_be_current = [](const std::string& dsn) {
+      const store::SchemaState state = store::check(dsn);
+      if (state.is != store::SchemaState::Is::current) throw store::SchemaRefused(state.what);
+    };
+    must_be_current(control_dsn);
+    if (!settings.data_dsns.empty()) must_be_current(settings.data_dsns.front());
   }
   data_dsn = settings.data_dsns.empty() ? control_dsn : settings.data_dsns.front();
   store::make_partitions(data_dsn, wall_clock());
@@ -321,7 +325,7 @@ int Server::State::run() {
   open_database();
 
   store::Ingestor::Settings ingest;
-  ingest.data_dsns = settings.data_dsns.empty() ? std::vector{control_dsn} : settings.data_dsns;
+  ingest.data_dsns = {data_dsn};
   ingest.collector = store::Control(control_dsn).new_collector("muster");
   ingest.registry.shards = settings.shards;
   ingest.registry.series_max = settings.series_max;

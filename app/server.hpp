@@ -22,7 +22,7 @@ class DemoControl;
 struct ServerSettings {
   std::filesystem::path data_dir = "data";
   std::string control_dsn;             // empty: a private PostgreSQL in data_dir
-  std::vector<std::string> data_dsns;  // empty: the control one
+  std::vector<std::string> data_dsns;  // where the log lies, at most one; empty: the control one
   int shards = 1;
   Duration retention = std::chrono::hours(24 * 7);  // of the sample log
 

@@ -308,6 +308,8 @@ access: {}
   CHECK_FALSE(faults("collector: {listen: 9797}").empty());
   CHECK_FALSE(faults("collector: {listen: 'a:99999'}").empty());
   CHECK_FALSE(faults("storage: {data_dsns: [x]}").empty());
+  CHECK_FALSE(faults("storage: {control_dsn: 'dbname=x', data_dsns: ['dbname=y', 'dbname=z'], shards: 2}").empty());
+  CHECK_FALSE(faults("storage: {shards: 257}").empty());
   CHECK_FALSE(faults("storage: {control_dsn: x, control_dsn_file: y}").empty());
   CHECK_FALSE(faults("aggregator: {limits: [{metric: x}]}").empty());
   CHECK_FALSE(faults("budget: {pages_per_week: .nan}").empty());
