@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { clock, clock_utc, date, duration, is_other_time } from './format';
 import { Glyph, Icon } from './glyph';
@@ -180,7 +180,8 @@ function Keys() {
 export function use_keys(map: Record<string, () => void>) {
   const now = useRef(map);
   now.current = map;
-  useEffect(() => {
+  // With the page itself: a key that is pressed right after it shows must not be lost.
+  useLayoutEffect(() => {
     const press = (e: KeyboardEvent) => {
       if (e.metaKey || e.ctrlKey || e.altKey || document.querySelector('dialog[open]')) return;
       const target = e.target as HTMLElement;
