@@ -146,6 +146,8 @@ const Counters& Fleet::counters() const {
   return engine_->counters;
 }
 
+Timestamp Fleet::closed() const { return engine_->now; }
+
 std::vector<Incident> Fleet::open_incidents() const {
   std::vector<Incident> out;
   for (const Case& c : engine_->cases)

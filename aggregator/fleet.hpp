@@ -70,6 +70,7 @@ class Fleet {
   std::vector<Finding> finish();
 
   FleetView view() const;
+  Timestamp closed() const;  // the end of the newest closed tick; 1970 before the first
   std::vector<Incident> open_incidents() const;
   const Counters& counters() const;
 

@@ -18,6 +18,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "app/clock.hpp"
 #include "app/progress.hpp"
 #include "http/client.hpp"
 #include "simulator/encode.hpp"
@@ -33,7 +34,6 @@ using simulator::FaultKind;
 using simulator::Fleet;
 using simulator::Tick;
 using simulator::Truth;
-using Clock = std::chrono::system_clock;
 
 // Ticks of history in one request: about 4 MB of lines for 240 models. One request is under way at a time, as
 // two could be committed in either order, and what comes after a later tick is late.
@@ -55,10 +55,6 @@ std::string hour_and_minute(Timestamp ts) {
   std::snprintf(text, sizeof text, "%02d:%02d", static_cast<int>(minutes / 60 % 24),
                 static_cast<int>(minutes % 60));
   return text;
-}
-
-Timestamp now() {
-  return {std::chrono::duration_cast<Duration>(Clock::now().time_since_epoch()).count()};
 }
 
 // Where the demo stands, between two starts.
@@ -186,7 +182,7 @@ void DemoDriver::State::load() {
     saved.seed = settings.seed;
     saved.models = settings.models;
     const Duration day = std::chrono::days(1);
-    const Timestamp earlier = now() - day * (settings.head_start_days + settings.history_days);
+    const Timestamp earlier = wall_clock() - day * (settings.head_start_days + settings.history_days);
     saved.start = earlier - Duration(earlier.us % day.count());
   }
   simulator::FleetShape shape;
@@ -401,13 +397,13 @@ asio::awaitable<void> DemoDriver::State::live() {
   bool said = false;
   while (!stopping) {
     const Tick t = saved.next_tick;
-    if (const Timestamp at = fleet->time_of(t); at > now()) {
+    if (const Timestamp at = fleet->time_of(t); at > wall_clock()) {
       if (!said) {
         std::printf("demo: the fleet's clock has caught up with ours and now goes at its pace\n");
         std::fflush(stdout);
         said = true;
       }
-      co_await pause(std::min<steady_clock::duration>(at - now(), seconds(60)));
+      co_await pause(std::min<steady_clock::duration>(at - wall_clock(), seconds(60)));
       due = steady_clock::now();
       continue;
     }

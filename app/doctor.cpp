@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "app/clock.hpp"
 #include "app/commands.hpp"
 #include "app/serve.hpp"
 #include "http/client.hpp"
@@ -32,10 +33,6 @@ struct Check {
 };
 
 using Checks = std::vector<Check>;
-
-Timestamp wall_clock() {
-  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()).count()};
-}
 
 void check_disk(const std::filesystem::path& folder, Checks& checks) {
   std::error_code failed;

@@ -94,7 +94,7 @@ void Pipeline::restore() {
   for (const LogPosition& p : positions) at_[{p.shard, p.collector}] = p.batch;
 
   // Events are few and come in any order; those that the snapshot knew are known again.
-  const Timestamp from = fleet_->view().at - day;
+  const Timestamp from = fleet_->closed() - day;
   std::vector<Event> events = control_.events(from, {std::numeric_limits<std::int64_t>::max() / 2});
   std::reverse(events.begin(), events.end());
   for (const Event& event : events) fleet_->observe(event);
@@ -275,7 +275,7 @@ void Pipeline::save() {
   saved_at_ = SteadyClock::now();
   if (!fleet_ || fleet_->counters().ticks == ticks_saved_) return;
   store::Snapshot snapshot;
-  snapshot.at_tick = fleet_->view().at;
+  snapshot.at_tick = fleet_->closed();
   snapshot.state = fleet_->snapshot();
   for (const auto& [key, batch] : at_) snapshot.positions.push_back({key.first, key.second, batch});
   control_.save_snapshot(snapshot);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "app/api.hpp"
+#include "app/clock.hpp"
 #include "app/demo_routes.hpp"
 #include "app/desk.hpp"
 #include "app/metrics.hpp"
@@ -41,11 +42,6 @@ constexpr auto chore_every = 1s;
 constexpr auto partitions_every = 5min;
 // Decisions and finished deliveries are kept for a quarter, as incidents are asked about later.
 constexpr auto decisions_kept = std::chrono::hours(24 * 90);
-
-Timestamp wall_clock() {
-  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch())
-              .count()};
-}
 
 void say(const std::string& line) {
   std::printf("muster: %s\n", line.c_str());

@@ -1,4 +1,4 @@
-import type { Coverage, Dependency, FleetEvent, FleetJson, HeatJson, IncidentSummary, Ledger, Model, StaticFinding, TickJson } from './types';
+import type { FleetJson, HeatJson, IncidentSummary, Model, TickJson } from './types';
 import { incident_here, model_here } from './zone';
 
 // The heat strip as bytes: model-major, one row a model in id order, oldest first, 255 = no data.
@@ -9,23 +9,9 @@ export interface Heat {
 }
 
 // The fleet as the pages hold it. A tick gives a new value; models that did not change stay the same object,
-// so that only what changed is drawn again.
-export interface Fleet {
-  version: string;
-  at: number;
-  tick_seconds: number;
-  learning: boolean;
-  learning_days_left: number;
-  series: number;
-  samples: number;
-  ledger: Ledger;
-  coverage: Coverage;
-  incidents: IncidentSummary[];
+// so that only what changed is drawn again. `models` is sorted by id.
+export interface Fleet extends Omit<FleetJson, 'recent_incidents' | 'heat'> {
   recent: IncidentSummary[];
-  models: Model[];  // sorted by id
-  dependencies: Dependency[];
-  static_findings: StaticFinding[];
-  events: FleetEvent[];
   heat: Heat | null;
 }
 
