@@ -198,6 +198,7 @@ int replay(const Options& options) {
   Lines lines(options.samples);
   std::unique_ptr<Progress> progress;
   if (lines.size() > 0) progress = std::make_unique<Progress>("replay", lines.size());
+  const Mapping mapping;
   absl::flat_hash_map<std::uint64_t, aggregator::Fleet::SeriesRef> refs;
   const auto begun = std::chrono::steady_clock::now();
   std::uint64_t rejected = 0;
@@ -222,7 +223,7 @@ int replay(const Options& options) {
     for (const RawSeries& raw : batch.series) {
       auto ref = refs.find(raw.alias);
       if (ref == refs.end()) {
-        const auto identity = batch.identify(raw.labels);
+        const auto identity = batch.identify(raw.labels, mapping);
         if (!identity) {
           if (rejected++ < 10)
             std::fprintf(stderr, "muster: %s, line %u: %s: %s\n", options.samples.c_str(), raw.line,

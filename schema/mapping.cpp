@@ -23,6 +23,23 @@ const LabelView* find_first(std::span<const LabelView> labels,
   return nullptr;
 }
 
+// `le` marks a bucket, and a summary's quantile is a gauge, whatever the family's type says.
+Kind said_kind(std::string_view name, std::string_view type, bool delta) {
+  Kind kind = kind_of(name);
+  if (type == "gauge" || (type == "summary" && kind == Kind::gauge)) return Kind::gauge;
+  if (type == "counter") kind = Kind::counter;
+  if (!delta) return kind;
+  if (kind == Kind::counter) return Kind::delta;
+  return kind == Kind::bucket ? Kind::delta_bucket : kind;
+}
+
+// A unit by the word that Prometheus's names and OpenMetrics use; none for any other.
+Unit unit_of(std::string_view word) {
+  for (int u = 1; u <= static_cast<int>(Unit::hertz); ++u)
+    if (to_word(static_cast<Unit>(u)) == word) return static_cast<Unit>(u);
+  return Unit::none;
+}
+
 }  // namespace
 
 Kind kind_of(std::string_view metric_name) {
@@ -52,9 +69,9 @@ void append_labels(std::string& out, std::span<const LabelView> labels) {
   out += '}';
 }
 
-SeriesIdentity identify(std::span<const LabelView> labels) {
+SeriesIdentity Mapping::identify(std::span<const LabelView> labels) const {
   SeriesIdentity identity;
-  std::array<const LabelView*, 8> used{};
+  std::array<const LabelView*, 12> used{};
   std::size_t uses = 0;
   const auto use = [&](const LabelView* label) -> std::string_view {
     if (label == nullptr) return {};
@@ -76,6 +93,10 @@ SeriesIdentity identify(std::span<const LabelView> labels) {
   identity.attributes.region = use(find(labels, "region"));
   identity.attributes.family = use(find(labels, "family"));
   identity.attributes.team = use(find(labels, "team"));
+  identity.attributes.environment = use(find(labels, "environment"));
+  const std::string_view type = use(find(labels, "__type__"));
+  const bool delta = use(find(labels, "__temporality__")) == "delta";
+  identity.unit = unit_of(use(find(labels, "__unit__")));
 
   std::vector<LabelView> left;
   left.reserve(labels.size());
@@ -87,11 +108,11 @@ SeriesIdentity identify(std::span<const LabelView> labels) {
   identity.metric = name;
   append_labels(identity.metric, left);
   if (identity.metric.empty()) identity.metric = "{}";
-  identity.kind = kind_of(name);
+  identity.kind = said_kind(name, type, delta);
   return identity;
 }
 
-std::string explain_identity(std::span<const LabelView> labels) {
+std::string Mapping::explain(std::span<const LabelView> labels) const {
   std::string text;
   if (const LabelView* model = find_first(labels, model_labels)) {
     text = "model from label \"" + std::string(model->name) + "\" (rule 1)";
@@ -106,7 +127,7 @@ std::string explain_identity(std::span<const LabelView> labels) {
       return text + "; a counter by its name's end (rule 6)";
     case Kind::bucket:
       return text + "; a histogram's bucket by its name's end (rule 6)";
-    case Kind::gauge:
+    default:
       return text + "; a gauge (rule 6)";
   }
   return text;

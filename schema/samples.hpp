@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "schema/mapping.hpp"
 #include "schema/series.hpp"
 #include "schema/time.hpp"
 
@@ -24,6 +25,8 @@ struct RawSeries {
   std::uint32_t first = 0;  // its points stand at [first, first + count)
   std::uint32_t count = 0;
   std::uint32_t line = 0;  // NDJSON: the 1-based line; remote write: the index in the request
+  // When the counter that these points read began to count, unix ms; 0 is not said.
+  std::int64_t start_ms = 0;
 };
 
 // A decoded request. It owns the bytes its views point into, so it moves and is never copied.
@@ -34,7 +37,7 @@ struct SampleBatch {
 
   // Reads `labels` of one series of this batch: who it is, or why it is refused. Pure; called only for
   // aliases that were never seen.
-  using Identify = Result<SeriesIdentity> (*)(std::string_view labels);
+  using Identify = Result<SeriesIdentity> (*)(std::string_view labels, const Mapping& mapping);
 
   std::vector<char> bytes;
   std::vector<RawSeries> series;

@@ -21,9 +21,46 @@ using Labels = std::vector<Label>;
 enum class SeriesId : std::int64_t {};  // 63-bit hash of (model, metric)
 enum class SetId : std::int64_t {};     // 63-bit hash of a SeriesSet
 
-// What the numbers of a series are. A counter is turned into a rate before it is judged; a bucket of a
-// histogram is stored and not judged by itself.
-enum class Kind : std::uint8_t { gauge, counter, bucket };
+// What the numbers of a series are. Stored as these numbers: never change them.
+enum class Kind : std::uint8_t {
+  gauge = 0,
+  counter = 1,       // only grows, but for resets; turned into a rate before it is judged
+  bucket = 2,        // of a histogram, cumulative over `le` and a counter; not judged by itself
+  delta = 3,         // the increase since the sample before it: a rate when divided by the time between
+  delta_bucket = 4,  // of a histogram whose samples are increases
+  ratio = 5,         // a gauge between 0 and 1
+  duration = 6,      // a gauge above 0: a time that something took, or an age
+};
+
+// Which way harm lies. Stored as these numbers: never change them.
+enum class Direction : std::uint8_t { both = 0, up = 1, down = 2 };
+
+// What a number counts, for people. Stored as these numbers: new ones come at the end.
+enum class Unit : std::uint8_t {
+  none = 0,
+  seconds,
+  milliseconds,
+  microseconds,
+  nanoseconds,
+  minutes,
+  hours,
+  days,
+  bytes,
+  ratio,
+  percent,
+  celsius,
+  meters,
+  volts,
+  amperes,
+  joules,
+  watts,
+  grams,
+  hertz,
+};
+
+std::string_view to_word(Kind kind);
+std::string_view to_word(Direction direction);
+std::string_view to_word(Unit unit);  // "" for none
 
 // What a sender says about a model beside its numbers. It changes over a model's life (a deploy changes
 // `version`), so it belongs to the rows, not to the identity of a series. Empty means "not said".
@@ -32,6 +69,7 @@ struct ModelAttributes {
   std::string region;
   std::string family;
   std::string team;
+  std::string environment;  // production, staging, …
   friend bool operator==(const ModelAttributes&, const ModelAttributes&) = default;
 };
 
@@ -42,6 +80,8 @@ struct SeriesIdentity {
   std::string metric;
   Kind kind = Kind::gauge;
   ModelAttributes attributes;
+  Direction direction = Direction::both;
+  Unit unit = Unit::none;
 };
 
 // XXH3 of "model 0xFF metric" without its top bit. Stored for ever: never change it.
@@ -51,6 +91,8 @@ struct Series {
   SeriesId id{};
   std::string metric;
   Kind kind = Kind::gauge;
+  Direction direction = Direction::both;
+  Unit unit = Unit::none;
 };
 
 // Series of one model that arrive together; immutable. A row of the log names a set, and its values stand

@@ -17,7 +17,7 @@ bool digit(char c) {
 
 }  // namespace
 
-Result<SeriesIdentity> csv_identity(std::string_view series) {
+Result<SeriesIdentity> csv_identity(std::string_view series, const Mapping&) {
   const std::size_t bar = series.rfind('|');
   SeriesIdentity out;
   out.model = series.substr(0, bar);

@@ -18,6 +18,6 @@ namespace muster::decode {
 Decoded csv_points(std::vector<char> body, std::uint32_t first_line = 1);
 
 // Who `model|metric` is.
-Result<SeriesIdentity> csv_identity(std::string_view series);
+Result<SeriesIdentity> csv_identity(std::string_view series, const Mapping& mapping = {});
 
 }  // namespace muster::decode

@@ -297,6 +297,7 @@ class FullReader {
         if (entry.key == "region") attributes.region = label;
         if (entry.key == "family") attributes.family = label;
         if (entry.key == "team") attributes.team = label;
+        if (entry.key == "environment") attributes.environment = label;
       }
       label_text = simdjson::minify(entries);
     }
@@ -383,7 +384,7 @@ Decoded ndjson(std::vector<char> body, const Limits& limits, std::uint32_t first
   return out;
 }
 
-Result<SeriesIdentity> ndjson_identity(std::string_view line) {
+Result<SeriesIdentity> ndjson_identity(std::string_view line, const Mapping&) {
   FullReader reader;
   auto sample = reader.read(line);
   if (!sample) return sample.error();

@@ -22,6 +22,6 @@ std::size_t whole_lines(std::string_view chunk);
 
 // Reads one line: whose sample it is. Its numbers are taken as they are, so the kind is always a
 // gauge.
-Result<SeriesIdentity> ndjson_identity(std::string_view line);
+Result<SeriesIdentity> ndjson_identity(std::string_view line, const Mapping& mapping = {});
 
 }  // namespace muster::decode

@@ -1,7 +1,5 @@
 #include "collector/decode/remote_write.hpp"
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -9,22 +7,13 @@
 #include <snappy.h>
 #include <protozero/pbf_reader.hpp>
 
-#include "base/hash.hpp"
-#include "collector/decode/text.hpp"
-#include "schema/mapping.hpp"
+#include "collector/decode/label_fields.hpp"
 
 namespace muster::decode {
 namespace {
 
 using protozero::pbf_reader;
 using protozero::pbf_wire_type;
-
-// Sets the aliases of this form of a label set apart from those of others. Not a seed: XXH3 derives a secret
-// from one for each text over 240 bytes.
-constexpr std::uint64_t alias_mark = 0x72656d6f74652031;
-
-// One byte of tag and at most two of length before each of name, value and label.
-constexpr std::size_t label_fields_bytes_max = labels_max * (name_bytes_max + value_bytes_max + 9);
 
 constexpr auto length_delimited(std::uint32_t field) {
   return protozero::tag_and_type(field, pbf_wire_type::length_delimited);
@@ -131,7 +120,7 @@ class Scan {
       return End::done;
     }
     if (out_.batch.series.size() == limits_.series_max) return End::too_many_series;
-    out_.batch.series.push_back({labels, hash64(labels) ^ alias_mark, first, count, index_});
+    out_.batch.series.push_back({labels, alias_of(labels), first, count, index_, 0});
     return End::done;
   }
 
@@ -192,12 +181,6 @@ class Scan {
   std::uint32_t index_ = 0;
 };
 
-std::string shown(std::span<const LabelView> labels) {
-  std::string text;
-  append_labels(text, labels);
-  return printable(text);
-}
-
 }  // namespace
 
 Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
@@ -222,7 +205,7 @@ Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
   while (true) {
     Decoded attempt;
     attempt.batch.bytes = std::move(out.batch.bytes);
-    attempt.batch.identify = remote_write_identity;
+    attempt.batch.identify = label_fields_identity;
     // A usual sample takes 60 to 150 bytes of the request with its labels.
     attempt.batch.series.reserve(size / 128 + 1);
     attempt.batch.points.reserve(size / 128 + 1);
@@ -250,64 +233,6 @@ Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
     out.batch.bytes = std::move(attempt.batch.bytes);
     out.batch.bytes.resize(size + spare);
   }
-}
-
-Result<SeriesIdentity> remote_write_identity(std::string_view fields) {
-  std::array<LabelView, labels_max> storage;
-  std::size_t count = 0;
-  try {
-    pbf_reader message(fields.data(), fields.size());
-    while (message.next(1, pbf_wire_type::length_delimited)) {
-      if (count == labels_max) return Error{"labels", "more than " + std::to_string(labels_max)};
-      pbf_reader label = message.get_message();
-      LabelView& view = storage[count++];
-      while (label.next()) {
-        switch (label.tag_and_type()) {
-          case length_delimited(1): {
-            const auto text = label.get_view();
-            view.name = {text.data(), text.size()};
-            break;
-          }
-          case length_delimited(2): {
-            const auto text = label.get_view();
-            view.value = {text.data(), text.size()};
-            break;
-          }
-          default:
-            label.skip();
-        }
-      }
-    }
-  } catch (const protozero::exception& fault) {
-    return Error{"labels", std::string("not protobuf labels: ") + fault.what()};
-  }
-
-  const std::span<LabelView> labels(storage.data(), count);
-  if (labels.empty()) return Error{"labels", "a series without labels"};
-  std::sort(labels.begin(), labels.end(),
-            [](const LabelView& a, const LabelView& b) { return a.name < b.name; });
-  for (std::size_t i = 0; i < count; ++i) {
-    const LabelView& label = labels[i];
-    if (label.name.empty()) return Error{"labels " + shown(labels), "an empty label name"};
-    if (label.value.empty())
-      return Error{"labels " + shown(labels), "label \"" + printable(label.name) + "\" is empty"};
-    if (label.name.size() > name_bytes_max || label.value.size() > value_bytes_max)
-      return Error{"labels " + shown(labels),
-                   "label " + printable(label.name, 64) + " is longer than " +
-                       std::to_string(name_bytes_max) + " (name) or " +
-                       std::to_string(value_bytes_max) + " (value) bytes"};
-    if (!is_storable(label.name) || !is_storable(label.value))
-      return Error{"labels " + shown(labels),
-                   "label " + printable(label.name, 64) + " is not UTF-8 text without NUL"};
-    if (i > 0 && labels[i - 1].name == label.name)
-      return Error{"labels " + shown(labels),
-                   "label \"" + printable(label.name) + "\" is repeated"};
-  }
-  SeriesIdentity identity = muster::identify(labels);
-  if (identity.metric.size() > metric_bytes_max)
-    return Error{"labels " + shown(labels), "the labels beside the model take more than " +
-                                                std::to_string(metric_bytes_max) + " bytes"};
-  return identity;
 }
 
 }  // namespace muster::decode

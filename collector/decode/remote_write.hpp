@@ -10,17 +10,11 @@ namespace muster::decode {
 // A Prometheus remote write 1.0 body: a snappy block that holds a WriteRequest.
 //
 // Labels are not read here: a series carries the raw bytes of its label fields and their hash, and
-// whoever knows the hash need not read them. `batch.identify` reads them (remote_write_identity
-// below). Values keep their bits, so a stale marker stays one. Unknown fields are skipped, as
+// whoever knows the hash need not read them. `batch.identify` reads them (label_fields.hpp). Values keep their bits, so a stale marker stays one. Unknown fields are skipped, as
 // protobuf wants it.
 //
 // An Error means that nothing of the body can be used. A sample whose time does not fit is left out
 // and stands in `rejected`, under its series' index in the request.
 Result<Decoded> remote_write(std::span<const char> body, const Limits& limits = {});
-
-// Reads the label fields of one series: who it is, or what its sender has to change. Unsorted
-// labels are sorted; a repeated name, an empty name or value, and text that is not UTF-8 are
-// refused.
-Result<SeriesIdentity> remote_write_identity(std::string_view labels);
 
 }  // namespace muster::decode

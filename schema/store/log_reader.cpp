@@ -97,9 +97,10 @@ std::vector<SeriesSetPtr> read_sets(const Rows& rows,
     set->id = SetId{rows.number<std::int64_t>(row, 0)};
     set->model = rows.at(row, 1);
     set->attributes = {std::string(rows.at(row, 2)), std::string(rows.at(row, 3)),
-                       std::string(rows.at(row, 4)), std::string(rows.at(row, 5))};
+                       std::string(rows.at(row, 4)), std::string(rows.at(row, 5)),
+                       std::string(rows.at(row, 6))};
     ids.clear();
-    read_array(rows.at(row, 6), ids);
+    read_array(rows.at(row, 7), ids);
     for (const std::int64_t id : ids) {
       const auto known = series.find(id);
       if (known == series.end()) {
@@ -117,7 +118,9 @@ void read_series(const Rows& rows, std::unordered_map<std::int64_t, Series>& int
   for (int row = 0; row < rows.size(); ++row) {
     const auto id = rows.number<std::int64_t>(row, 0);
     into[id] = {SeriesId{id}, std::string(rows.at(row, 1)),
-                static_cast<Kind>(rows.number<std::int16_t>(row, 2))};
+                static_cast<Kind>(rows.number<std::int16_t>(row, 2)),
+                static_cast<Direction>(rows.number<std::int16_t>(row, 3)),
+                static_cast<Unit>(rows.number<std::int16_t>(row, 4))};
   }
 }
 
@@ -270,8 +273,8 @@ void LogReader::State::add_sets(int shard, std::vector<LogBatch>& batches) {
   Params for_series;
   for_series.int4(shard).int8_array(wanted);
   std::unordered_map<std::int64_t, Series> series;
-  read_series(connection->run("SELECT r.series_id, r.metric, r.kind FROM series r WHERE r.shard = "
-                              "$1 AND r.series_id IN "
+  read_series(connection->run("SELECT r.series_id, r.metric, r.kind, r.direction, r.unit "
+                              "FROM series r WHERE r.shard = $1 AND r.series_id IN "
                               "(SELECT unnest(s.series_ids) FROM series_set s WHERE s.shard = $1 "
                               "AND s.set_id = ANY ($2))",
                               for_series),
@@ -279,7 +282,8 @@ void LogReader::State::add_sets(int shard, std::vector<LogBatch>& batches) {
   Params for_sets;
   for_sets.int4(shard).int8_array(wanted);
   const auto sets =
-      read_sets(connection->run("SELECT set_id, model, version, region, family, team, series_ids "
+      read_sets(connection->run("SELECT set_id, model, version, region, family, team, environment, "
+                                "series_ids "
                                 "FROM series_set WHERE shard = $1 AND set_id = ANY ($2)",
                                 for_sets),
                 series);
@@ -425,11 +429,13 @@ std::vector<SeriesSetPtr> known_sets(const std::string& dsn, int shards) {
     p.int4(shard);
     std::unordered_map<std::int64_t, Series> series;
     const Rows sets = connection.run(
-        "SELECT set_id, model, version, region, family, team, series_ids FROM series_set WHERE "
-        "shard = $1",
+        "SELECT set_id, model, version, region, family, team, environment, series_ids "
+        "FROM series_set WHERE shard = $1",
         p);
     // After the sets: a series is written before, or with, the set that names it.
-    read_series(connection.run("SELECT series_id, metric, kind FROM series WHERE shard = $1", p),
+    read_series(connection.run("SELECT series_id, metric, kind, direction, unit FROM series "
+                               "WHERE shard = $1",
+                               p),
                 series);
     auto read = read_sets(sets, series);
     std::move(read.begin(), read.end(), std::back_inserter(all));

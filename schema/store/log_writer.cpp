@@ -102,22 +102,27 @@ void LogWriter::write_names(const Commit& commit) {
               [](const SeriesRow* a, const SeriesRow* b) { return a->id < b->id; });
     std::vector<std::int64_t> ids;
     std::vector<std::string_view> models, metrics;
-    std::vector<std::int16_t> kinds;
+    std::vector<std::int16_t> kinds, directions, units;
     for (const SeriesRow* row : sorted) {
       ids.push_back(static_cast<std::int64_t>(row->id));
       models.push_back(row->model);
       metrics.push_back(row->metric);
       kinds.push_back(static_cast<std::int16_t>(row->kind));
+      directions.push_back(static_cast<std::int16_t>(row->direction));
+      units.push_back(static_cast<std::int16_t>(row->unit));
     }
     Params params;
     params.int4(commit.position.shard)
         .int8_array(ids)
         .text_array(models)
         .text_array(metrics)
-        .int2_array(kinds);
+        .int2_array(kinds)
+        .int2_array(directions)
+        .int2_array(units);
     connection().run(
-        "INSERT INTO series (shard, series_id, model, metric, kind)"
-        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::smallint[])"
+        "INSERT INTO series (shard, series_id, model, metric, kind, direction, unit)"
+        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::smallint[],"
+        " $6::smallint[], $7::smallint[])"
         " ON CONFLICT DO NOTHING",
         params);
   }
@@ -128,7 +133,7 @@ void LogWriter::write_names(const Commit& commit) {
               [](const SeriesSet* a, const SeriesSet* b) { return a->id < b->id; });
     std::vector<std::int64_t> ids, members;
     std::vector<std::int32_t> firsts, lasts;
-    std::vector<std::string_view> models, versions, regions, families, teams;
+    std::vector<std::string_view> models, versions, regions, families, teams, environments;
     for (const SeriesSet* set : sorted) {
       ids.push_back(static_cast<std::int64_t>(set->id));
       models.push_back(set->model);
@@ -136,6 +141,7 @@ void LogWriter::write_names(const Commit& commit) {
       regions.push_back(set->attributes.region);
       families.push_back(set->attributes.family);
       teams.push_back(set->attributes.team);
+      environments.push_back(set->attributes.environment);
       firsts.push_back(static_cast<std::int32_t>(members.size()) + 1);
       for (const Series& series : set->series)
         members.push_back(static_cast<std::int64_t>(series.id));
@@ -144,15 +150,16 @@ void LogWriter::write_names(const Commit& commit) {
     // The members of all sets travel as one array, of which each row takes its slice.
     Params params;
     params.int4(commit.position.shard).int8_array(ids).text_array(models).text_array(versions);
-    params.text_array(regions).text_array(families).text_array(teams).int4_array(firsts).int4_array(
-        lasts);
-    params.int8_array(members);
+    params.text_array(regions).text_array(families).text_array(teams).text_array(environments);
+    params.int4_array(firsts).int4_array(lasts).int8_array(members);
     connection().run(
-        "INSERT INTO series_set (shard, set_id, model, version, region, family, team, series_ids)"
-        " SELECT $1, s.id, s.model, s.version, s.region, s.family, s.team, ($10::bigint[])[s.f : "
-        "s.l]"
+        "INSERT INTO series_set"
+        " (shard, set_id, model, version, region, family, team, environment, series_ids)"
+        " SELECT $1, s.id, s.model, s.version, s.region, s.family, s.team, s.environment,"
+        " ($11::bigint[])[s.f : s.l]"
         " FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
-        " $8::int[], $9::int[]) AS s (id, model, version, region, family, team, f, l)"
+        " $8::text[], $9::int[], $10::int[])"
+        " AS s (id, model, version, region, family, team, environment, f, l)"
         " ON CONFLICT DO NOTHING",
         params);
   }

@@ -80,7 +80,7 @@ std::uint32_t Registry::chunk_for(const std::string& model) {
 
 Result<Registry::Place> Registry::introduce(const SampleBatch& batch, std::string_view labels,
                                             std::size_t& added) {
-  auto identity = batch.identify(labels);
+  auto identity = batch.identify(labels, *settings_.mapping);
   if (!identity) return identity.error();
 
   const SeriesId id = series_id(identity->model, identity->metric);
@@ -104,10 +104,12 @@ Result<Registry::Place> Registry::introduce(const SampleBatch& batch, std::strin
     place.chunk = chunk_for(identity->model);
     Chunk& chunk = chunks_[place.chunk];
     place.slot = static_cast<std::uint16_t>(chunk.series.size());
-    chunk.series.push_back({id, identity->metric, identity->kind});
+    chunk.series.push_back(
+        {id, identity->metric, identity->kind, identity->direction, identity->unit});
     places_.emplace(id, place);
     unsaved_series_.emplace_back(
-        chunk.shard, SeriesRow{id, identity->model, std::move(identity->metric), identity->kind});
+        chunk.shard, SeriesRow{id, identity->model, std::move(identity->metric), identity->kind,
+                                identity->direction, identity->unit});
   }
 
   std::vector<Variant>& variants = chunks_[place.chunk].variants;

@@ -12,6 +12,7 @@
 #include <absl/container/flat_hash_set.h>
 
 #include "schema/log.hpp"
+#include "schema/mapping.hpp"
 #include "schema/samples.hpp"
 #include "schema/series.hpp"
 #include "schema/time.hpp"
@@ -28,6 +29,8 @@ struct SeriesRow {
   std::string model;
   std::string metric;
   Kind kind = Kind::gauge;
+  Direction direction = Direction::both;
+  Unit unit = Unit::none;
 };
 
 // What one transaction writes: the rows of one shard, and whatever they name that no table holds yet.
@@ -52,6 +55,8 @@ class Registry {
  public:
   struct Settings {
     int shards = 1;
+    // Whose a label set is that was never seen before.
+    MappingPtr mapping = std::make_shared<const Mapping>();
     // About 300 bytes of memory a series: beyond it new ones are refused, those known go on.
     std::size_t series_max = 4'000'000;
     // In one request, so that labels that hold an id per request cannot fill the registry in one blow.

@@ -11,7 +11,7 @@ TEST_CASE("a label that names a model wins over job and instance, which stay in 
                               {"model", "ranker"},
                               {"region", "eu"},
                               {"version", "v7"}};
-  const SeriesIdentity identity = identify(labels);
+  const SeriesIdentity identity = Mapping().identify(labels);
   CHECK(identity.model == "ranker");
   CHECK(identity.metric == R"(latency_seconds{instance="h1:80",job="api"})");
   CHECK(identity.attributes == ModelAttributes{"v7", "eu", "", ""});
@@ -20,29 +20,29 @@ TEST_CASE("a label that names a model wins over job and instance, which stay in 
 
 TEST_CASE("of several labels that could name the model the first of the rule is taken") {
   const LabelView labels[] = {{"deployment", "d"}, {"model_id", "i"}, {"model_name", "n"}};
-  CHECK(identify(labels).model == "n");
-  CHECK(identify(labels).metric == R"({deployment="d",model_id="i"})");
+  CHECK(Mapping().identify(labels).model == "n");
+  CHECK(Mapping().identify(labels).metric == R"({deployment="d",model_id="i"})");
 }
 
 TEST_CASE("without a model's name job and instance make one, or the one that is there") {
   const LabelView both[] = {{"__name__", "up"}, {"instance", "h:1"}, {"job", "node"}};
-  CHECK(identify(both).model == "node/h:1");
-  CHECK(identify(both).metric == "up");
+  CHECK(Mapping().identify(both).model == "node/h:1");
+  CHECK(Mapping().identify(both).metric == "up");
   const LabelView job[] = {{"__name__", "up"}, {"job", "node"}};
-  CHECK(identify(job).model == "node");
+  CHECK(Mapping().identify(job).model == "node");
   const LabelView instance[] = {{"__name__", "up"}, {"instance", "h:1"}};
-  CHECK(identify(instance).model == "h:1");
+  CHECK(Mapping().identify(instance).model == "h:1");
   const LabelView neither[] = {{"__name__", "up"}};
-  CHECK(identify(neither).model == "unknown");
-  CHECK_THAT(explain_identity(neither), Catch::Contains("rule 3"));
-  CHECK_THAT(explain_identity(job), Catch::Contains("rule 2"));
+  CHECK(Mapping().identify(neither).model == "unknown");
+  CHECK_THAT(Mapping().explain(neither), Catch::Contains("rule 3"));
+  CHECK_THAT(Mapping().explain(job), Catch::Contains("rule 2"));
 }
 
 TEST_CASE("version is taken before model_version, and the one left stays in the metric") {
   const LabelView labels[] = {
       {"__name__", "m"}, {"model", "a"}, {"model_version", "2"}, {"version", "1"}};
-  CHECK(identify(labels).attributes.version == "1");
-  CHECK(identify(labels).metric == R"(m{model_version="2"})");
+  CHECK(Mapping().identify(labels).attributes.version == "1");
+  CHECK(Mapping().identify(labels).metric == R"(m{model_version="2"})");
 }
 
 TEST_CASE("the end of a name says what its numbers are") {
@@ -57,6 +57,6 @@ TEST_CASE("the end of a name says what its numbers are") {
 TEST_CASE("values in a metric are escaped, so that no two label sets fall together") {
   const LabelView one[] = {{"__name__", "m"}, {"a", "x\",b=\"y"}, {"job", "j"}};
   const LabelView two[] = {{"__name__", "m"}, {"a", "x"}, {"b", "y"}, {"job", "j"}};
-  CHECK(identify(one).metric == R"(m{a="x\",b=\"y"})");
-  CHECK(identify(one).metric != identify(two).metric);
+  CHECK(Mapping().identify(one).metric == R"(m{a="x\",b=\"y"})");
+  CHECK(Mapping().identify(one).metric != Mapping().identify(two).metric);
 }

@@ -53,7 +53,7 @@ TEST_CASE("a stream gives one sample a line, with whose it is") {
   CHECK(decoded.batch.points[0].value == 0.041);
   CHECK(is_null(decoded.batch.points[4].value));
   CHECK(decoded.batch.series[5].line == 6);
-  const auto identity = decoded.batch.identify(decoded.batch.series[3].labels);
+  const auto identity = decoded.batch.identify(decoded.batch.series[3].labels, {});
   REQUIRE(identity);
   CHECK(identity->model == "churn-eu");
   CHECK(identity->metric == "psi_drift");
@@ -139,7 +139,7 @@ TEST_CASE("unknown keys, spaces, escapes and any order of keys are read") {
   REQUIRE(decoded.batch.points.size() == 1);
   CHECK(decoded.batch.points[0].ts.us == -7000);
   CHECK(decoded.batch.points[0].value == -0.0015);
-  const auto identity = decoded.batch.identify(decoded.batch.series[0].labels);
+  const auto identity = decoded.batch.identify(decoded.batch.series[0].labels, {});
   REQUIRE(identity);
   CHECK(identity->model == "mörk");
   CHECK(identity->metric == "xA");
@@ -253,8 +253,8 @@ TEST_CASE("the plain reader and simdjson's agree on every line, good or damaged"
     ++good;
     REQUIRE(plain.batch.points[0].ts == full.batch.points[0].ts);
     REQUIRE(bits(plain.batch.points[0].value) == bits(full.batch.points[0].value));
-    const auto a = plain.batch.identify(plain.batch.series[0].labels);
-    const auto b = full.batch.identify(full.batch.series[0].labels);
+    const auto a = plain.batch.identify(plain.batch.series[0].labels, {});
+    const auto b = full.batch.identify(full.batch.series[0].labels, {});
     REQUIRE(a);
     REQUIRE(b);
     REQUIRE(a->model == b->model);
@@ -285,7 +285,7 @@ TEST_CASE("damaged streams lose damaged lines alone") {
                   for (const RawSeries& series : decoded.batch.series) {
                     REQUIRE(series.line > last);
                     last = series.line;
-                    REQUIRE(decoded.batch.identify(series.labels));
+                    REQUIRE(decoded.batch.identify(series.labels, {}));
                   }
                 });
   INFO(outcome.summary);

@@ -29,7 +29,7 @@ Result<SeriesIdentity> identity_of(const LabelList& labels) {
   const auto decoded = remote_write(body_of(request));
   REQUIRE(decoded);
   REQUIRE(decoded->batch.series.size() == 1);
-  return decoded->batch.identify(decoded->batch.series[0].labels);
+  return decoded->batch.identify(decoded->batch.series[0].labels, {});
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ TEST_CASE("a request gives each series its points, bit by bit") {
   CHECK(batch.points[2].ts.us == -5000);
   CHECK(is_stale(batch.points[2].value));
   CHECK(bits(batch.points[3].value) == 0x7ff8'0000'0000'0001ULL);
-  const auto identity = batch.identify(batch.series[0].labels);
+  const auto identity = batch.identify(batch.series[0].labels, {});
   REQUIRE(identity);
   CHECK(identity->model == "ranker");
   CHECK(identity->metric == R"(drift{job="j"})");
@@ -210,7 +210,7 @@ TEST_CASE("label fields that another field splits are brought together") {
   REQUIRE(decoded->batch.points.size() == 12);
   for (const RawSeries& raw : decoded->batch.series) {
     CHECK(raw.alias == decoded->batch.series[0].alias);
-    const auto identity = decoded->batch.identify(raw.labels);
+    const auto identity = decoded->batch.identify(raw.labels, {});
     REQUIRE(identity);
     CHECK(identity->metric == R"({l0="v",l1="v",l2="v",l3="v"})");
   }
@@ -289,7 +289,7 @@ void check_promises(const Decoded& decoded) {
   for (const RawSeries& series : decoded.batch.series) {
     REQUIRE(series.first == points);
     points += series.count;
-    if (const auto identity = decoded.batch.identify(series.labels)) {
+    if (const auto identity = decoded.batch.identify(series.labels, {})) {
       REQUIRE_FALSE(identity->model.empty());
       REQUIRE_FALSE(identity->metric.empty());
       REQUIRE(decode::is_storable(identity->model));

@@ -10,7 +10,7 @@
 // Sample batches by hand, in a form of their own: "model|metric|version".
 namespace muster::test {
 
-inline Result<SeriesIdentity> identify_bars(std::string_view text) {
+inline Result<SeriesIdentity> identify_bars(std::string_view text, const Mapping&) {
   const std::size_t a = text.find('|'), b = text.find('|', a + 1);
   if (a == text.npos || b == text.npos) return Error{"labels", "not model|metric|version"};
   SeriesIdentity identity;

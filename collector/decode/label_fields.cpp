@@ -1,0 +1,174 @@
+#include "collector/decode/label_fields.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
+
+#include <protozero/pbf_reader.hpp>
+#include <protozero/varint.hpp>
+
+#include "base/hash.hpp"
+#include "collector/decode/text.hpp"
+#include "schema/mapping.hpp"
+
+namespace muster::decode {
+namespace {
+
+using protozero::pbf_reader;
+using protozero::pbf_wire_type;
+
+// Sets the aliases of this form of a label set apart from those of others. Not a seed: XXH3 derives a secret
+// from one for each text over 240 bytes.
+constexpr std::uint64_t alias_mark = 0x72656d6f74652031;
+
+constexpr auto length_delimited(std::uint32_t field) {
+  return protozero::tag_and_type(field, pbf_wire_type::length_delimited);
+}
+
+constexpr char name_tag = 0x0a;   // field 1, length-delimited; a label's own tag too
+constexpr char value_tag = 0x12;  // field 2, length-delimited
+
+void append_varint(std::vector<char>& out, std::size_t value) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+std::size_t varint_bytes(std::size_t value) {
+  std::size_t n = 1;
+  for (; value >= 0x80; value >>= 7) ++n;
+  return n;
+}
+
+std::string shown(std::span<const LabelView> labels) {
+  std::string text;
+  append_labels(text, labels);
+  return printable(text);
+}
+
+}  // namespace
+
+std::uint64_t alias_of(std::string_view fields) { return hash64(fields) ^ alias_mark; }
+
+void append_label_field(std::vector<char>& out, std::string_view name, std::string_view value) {
+  out.push_back(name_tag);
+  append_varint(out, 2 + varint_bytes(name.size()) + name.size() + varint_bytes(value.size()) +
+                         value.size());
+  out.push_back(name_tag);
+  append_varint(out, name.size());
+  out.insert(out.end(), name.begin(), name.end());
+  out.push_back(value_tag);
+  append_varint(out, value.size());
+  out.insert(out.end(), value.begin(), value.end());
+}
+
+Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
+  std::array<LabelView, labels_max> storage;
+  std::size_t count = 0;
+  try {
+    pbf_reader message(fields.data(), fields.size());
+    while (message.next(1, pbf_wire_type::length_delimited)) {
+      if (count == labels_max) return Error{"labels", "more than " + std::to_string(labels_max)};
+      pbf_reader label = message.get_message();
+      LabelView& view = storage[count++];
+      while (label.next()) {
+        switch (label.tag_and_type()) {
+          case length_delimited(1): {
+            const auto text = label.get_view();
+            view.name = {text.data(), text.size()};
+            break;
+          }
+          case length_delimited(2): {
+            const auto text = label.get_view();
+            view.value = {text.data(), text.size()};
+            break;
+          }
+          default:
+            label.skip();
+        }
+      }
+    }
+  } catch (const protozero::exception& fault) {
+    return Error{"labels", std::string("not protobuf labels: ") + fault.what()};
+  }
+
+  const std::span<LabelView> labels(storage.data(), count);
+  if (labels.empty()) return Error{"labels", "a series without labels"};
+  std::sort(labels.begin(), labels.end(),
+            [](const LabelView& a, const LabelView& b) { return a.name < b.name; });
+  for (std::size_t i = 0; i < count; ++i) {
+    const LabelView& label = labels[i];
+    if (label.name.empty()) return Error{"labels " + shown(labels), "an empty label name"};
+    if (label.value.empty())
+      return Error{"labels " + shown(labels), "label \"" + printable(label.name) + "\" is empty"};
+    if (label.name.size() > name_bytes_max || label.value.size() > value_bytes_max)
+      return Error{"labels " + shown(labels),
+                   "label " + printable(label.name, 64) + " is longer than " +
+                       std::to_string(name_bytes_max) + " (name) or " +
+                       std::to_string(value_bytes_max) + " (value) bytes"};
+    if (!is_storable(label.name) || !is_storable(label.value))
+      return Error{"labels " + shown(labels),
+                   "label " + printable(label.name, 64) + " is not UTF-8 text without NUL"};
+    if (i > 0 && labels[i - 1].name == label.name)
+      return Error{"labels " + shown(labels),
+                   "label \"" + printable(label.name) + "\" is repeated"};
+  }
+  SeriesIdentity identity = mapping.identify(labels);
+  if (identity.metric.size() > metric_bytes_max)
+    return Error{"labels " + shown(labels), "the labels beside the model take more than " +
+                                                std::to_string(metric_bytes_max) + " bytes"};
+  return identity;
+}
+
+void LabelFieldsWriter::begin(std::uint32_t line, std::int64_t start_ms) {
+  close();
+  RawSeries series;
+  series.line = line;
+  series.start_ms = start_ms;
+  series.first = static_cast<std::uint32_t>(points_.size());
+  series_.push_back(series);
+  starts_.push_back(bytes_.size());
+  open_ = true;
+}
+
+void LabelFieldsWriter::drop() {
+  if (!open_) return;
+  bytes_.resize(starts_.back());
+  points_.resize(series_.back().first);
+  series_.pop_back();
+  starts_.pop_back();
+  open_ = false;
+}
+
+void LabelFieldsWriter::close() {
+  if (!open_) return;
+  RawSeries& series = series_.back();
+  if (points_.size() == series.first) {
+    drop();
+    return;
+  }
+  series.count = static_cast<std::uint32_t>(points_.size() - series.first);
+  open_ = false;
+}
+
+SampleBatch LabelFieldsWriter::finish() {
+  close();
+  SampleBatch batch;
+  batch.bytes = std::exchange(bytes_, {});
+  batch.series = std::exchange(series_, {});
+  batch.points = std::exchange(points_, {});
+  batch.identify = label_fields_identity;
+  const std::string_view all(batch.bytes.data(), batch.bytes.size());
+  for (std::size_t i = 0; i < batch.series.size(); ++i) {
+    const std::size_t end = i + 1 < starts_.size() ? starts_[i + 1] : all.size();
+    batch.series[i].labels = all.substr(starts_[i], end - starts_[i]);
+    batch.series[i].alias = alias_of(batch.series[i].labels);
+  }
+  starts_.clear();
+  return batch;
+}
+
+}  // namespace muster::decode
