@@ -47,8 +47,8 @@ int test_routes(const std::string& path, const std::vector<std::string>& words) 
   Labels labels;
   for (const std::string& word : words) {
     // The grammar of matchers, so that quotes work as they do in the config.
-    const auto parsed = router::parse_matchers(word);
-    if (!parsed || parsed->list.size() != 1 || parsed->list[0].op != router::Matcher::Op::equal) {
+    const auto parsed = parse_matchers(word);
+    if (!parsed || parsed->list.size() != 1 || parsed->list[0].op != Matcher::Op::equal) {
       std::fprintf(stderr, "'%s' is no label; write NAME=VALUE, e.g. severity=critical\n",
                    word.c_str());
       return 2;
@@ -63,18 +63,18 @@ int test_routes(const std::string& path, const std::vector<std::string>& words) 
   for (const std::size_t i : taken) {
     Labels group = router::group_labels(tree[i], labels);
     // As the router does it: an incident is a group of its own.
-    router::set_label(group, "incident", router::value_of(labels, "incident"));
+    router::set_label(group, "incident", value_of(labels, "incident"));
     std::printf("  %s\n      by route %s\n      in group %s\n", tree[i].receiver.c_str(),
                 tree[i].key.c_str(), router::group_key(tree[i], group).c_str());
   }
   bool heading = false;
   for (std::size_t i = 1; i < tree.size(); ++i) {
-    const router::Matcher* failing = router::first_failing(tree[i].matchers, labels);
+    const Matcher* failing = first_failing(tree[i].matchers, labels);
     if (!failing) continue;
     if (!heading) std::printf("and not by\n");
     heading = true;
     std::printf("  %s, as %s does not hold\n", tree[i].key.c_str(),
-                router::to_text(*failing).c_str());
+                to_text(*failing).c_str());
   }
   return 0;
 }

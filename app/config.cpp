@@ -17,7 +17,6 @@
 namespace muster::app {
 namespace {
 
-using router::Matcher;
 
 // A config is written by hand; a larger file is another file.
 constexpr std::size_t file_bytes_max = 4 << 20;
@@ -306,7 +305,7 @@ class Reader {
     for (const YAML::Node& entry : section.list(list)) {
       const auto text = scalar(problems_, entry, "a matcher");
       if (!text) continue;
-      auto parsed = router::parse_matchers(*text);
+      auto parsed = parse_matchers(*text);
       if (!parsed) {
         problems_.fault(entry, parsed.error().where + ' ' + parsed.error().what);
         continue;
@@ -328,7 +327,7 @@ class Reader {
         const auto value = scalar(problems_, pair.second, "a value");
         if (!name || !value) continue;
         auto made =
-            router::make_matcher(*name, regex ? Matcher::Op::regex : Matcher::Op::equal, *value);
+            make_matcher(*name, regex ? Matcher::Op::regex : Matcher::Op::equal, *value);
         if (made) {
           into.push_back(std::move(*made));
         } else {

@@ -10,7 +10,7 @@
 
 #include "base/result.hpp"
 #include "router/decision.hpp"
-#include "router/matcher.hpp"
+#include "schema/matcher.hpp"
 #include "schema/incident.hpp"
 #include "schema/series.hpp"
 #include "schema/time.hpp"

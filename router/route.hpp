@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "router/matcher.hpp"
+#include "schema/matcher.hpp"
 #include "schema/time.hpp"
 
 namespace muster::router {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "router/interval.hpp"
-#include "router/matcher.hpp"
+#include "schema/matcher.hpp"
 #include "router/route.hpp"
 
 namespace muster::router {

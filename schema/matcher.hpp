@@ -12,7 +12,10 @@ namespace re2 {
 class RE2;
 }
 
-namespace muster::router {
+namespace muster {
+
+// The value of `name`, or "" when it is missing: the two are the same to every matcher.
+std::string_view value_of(const Labels& labels, std::string_view name);
 
 // One condition on one label. A missing label is the empty string. A regular expression has to match the
 // whole value; its dialect is RE2's, so that no pattern can take exponential time.
@@ -59,4 +62,4 @@ struct Matchers {
 // Reads `a="b", c=~"d|e"`, with or without braces.
 Result<Matchers> parse_matchers(std::string_view text, Grammar grammar = Grammar::both);
 
-}  // namespace muster::router
+}  // namespace muster

@@ -1,4 +1,4 @@
-#include "router/matcher.hpp"
+#include "schema/matcher.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -7,9 +7,9 @@
 
 #include <re2/re2.h>
 
-#include "router/labels.hpp"
+#include "schema/text.hpp"
 
-namespace muster::router {
+namespace muster {
 namespace {
 
 // A pattern that needs more is refused: a route's expression is a few names, and a compiled one stays in
@@ -253,6 +253,13 @@ std::string suggestion(const std::vector<Matcher>& list) {
 
 }  // namespace
 
+std::string_view value_of(const Labels& labels, std::string_view name) {
+  for (const Label& label : labels) {
+    if (label.name == name) return label.value;
+  }
+  return {};
+}
+
 std::string_view to_word(Matcher::Op op) {
   switch (op) {
     case Matcher::Op::equal:
@@ -360,4 +367,4 @@ Result<Matchers> parse_matchers(std::string_view text, Grammar grammar) {
   return out;
 }
 
-}  // namespace muster::router
+}  // namespace muster

@@ -1,9 +1,8 @@
-#include "router/matcher.hpp"
+#include "schema/matcher.hpp"
 
 #include <catch2/catch.hpp>
 
 using namespace muster;
-using namespace muster::router;
 
 namespace {
 
