@@ -34,6 +34,7 @@ struct Counters {
     std::uint64_t rejected = 0;    // samples or lines
     std::uint64_t refused = 0;     // requests of which nothing could be read
     std::uint64_t busy = 0;        // requests told to come again
+    std::uint64_t throttled = 0;   // the same, as the sender had its share of the queue
   };
   std::map<std::string, Sender>
       senders;  // by address and program, e.g. "10.0.0.7 Prometheus/2.42.0"

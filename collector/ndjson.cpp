@@ -32,7 +32,8 @@ asio::awaitable<http::Response> ndjson(ReceiverPtr receiver, http::Request reque
   Result<Decoded> decoded = co_await read_apart(receiver, bytes, std::move(read));
 
   const Settled settled = co_await settle(receiver, sender, *decoded);
-  if (settled.stored.state == Stored::State::busy) co_return come_again(*receiver);
+  if (settled.stored.come_again())
+    co_return come_again(*receiver, settled.stored.state, Repeats::after_429);
   const Stored& stored = settled.stored;
   const std::uint64_t rejected = settled.rejected;
 

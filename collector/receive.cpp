@@ -110,8 +110,8 @@ asio::awaitable<Settled> settle(ReceiverPtr receiver, std::string sender, Decode
     settled.stored = co_await receiver->sink(std::move(decoded.batch));
   }
   Counters::Sender& counter = count(*receiver, sender);
-  if (settled.stored.state == Stored::State::busy) {
-    ++counter.busy;
+  if (settled.stored.come_again()) {
+    ++(settled.stored.state == Stored::State::busy ? counter.busy : counter.throttled);
     co_return settled;
   }
   settled.rejected = decoded.rejected_count + settled.stored.rejected_count;
@@ -122,9 +122,15 @@ asio::awaitable<Settled> settle(ReceiverPtr receiver, std::string sender, Decode
   co_return settled;
 }
 
-http::Response come_again(const Receiver& receiver) {
-  return http::try_later(503, receiver.settings.retry_after_seconds,
-                         "the queue is full or the database is away; send the same request again");
+http::Response come_again(const Receiver& receiver, Stored::State state, Repeats repeats) {
+  const int seconds = receiver.settings.retry_after_seconds;
+  if (state == Stored::State::busy)
+    return http::try_later(
+        503, seconds, "the queue is full or the database is away; send the same request again");
+  return http::try_later(
+      repeats == Repeats::after_429 ? 429 : 503, seconds,
+      "this sender has its share of the queue (sender_queue_share); send the same request again, "
+      "and fewer at a time");
 }
 
 }  // namespace muster::collector

@@ -62,6 +62,11 @@ struct Settled {
 boost::asio::awaitable<Settled> settle(ReceiverPtr receiver, std::string sender,
                                        decode::Decoded& decoded);
 
-http::Response come_again(const Receiver& receiver);
+// What a protocol's senders do with a 429. OTLP's have to repeat the request. Of remote write the specification
+// says that they may: Prometheus drops the samples unless retry_on_http_429 is set, and a 503 it always repeats.
+enum class Repeats { after_429, after_503_only };
+
+// 429 or 503 with Retry-After, for whatever Stored::come_again() is true of.
+http::Response come_again(const Receiver& receiver, Stored::State state, Repeats repeats);
 
 }  // namespace muster::collector

@@ -57,7 +57,8 @@ asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request
   skipped.histograms += decoded->skipped.histograms;
 
   const Settled settled = co_await settle(receiver, sender, *decoded);
-  if (settled.stored.state == Stored::State::busy) co_return come_again(*receiver);
+  if (settled.stored.come_again())
+    co_return come_again(*receiver, settled.stored.state, Repeats::after_503_only);
   const Stored& stored = settled.stored;
   const std::uint64_t rejected = settled.rejected;
   if (rejected == 0) co_return http::no_content();

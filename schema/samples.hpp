@@ -56,8 +56,10 @@ struct Stored {
   enum class State {
     committed,  // all that could be kept is on disk
     busy,       // nothing was taken: the queue is full or the database is away. Send the same again later
+    throttled,  // nothing was taken: this sender has its share of the queue. Send the same again later
   };
   State state = State::committed;
+  bool come_again() const { return state != State::committed; }
   std::uint64_t accepted = 0;
   std::uint64_t duplicates = 0;  // (series, ts) that were there already
   std::uint64_t late = 0;        // kept, but older than the lateness: no decision is rewritten

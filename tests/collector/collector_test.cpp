@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -10,6 +11,7 @@
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
 #include <limits>
+#include <optional>
 #include <thread>
 
 #include "schema/store/registry.hpp"
@@ -29,7 +31,7 @@ struct Bench {
   store::Registry registry{store::Registry::Settings{}};
   std::shared_ptr<collector::Counters> counters = std::make_shared<collector::Counters>();
   collector::Settings settings;
-  bool busy = false;
+  std::optional<Stored::State> state;  // instead of storing
   std::size_t submitted = 0;
   asio::io_context io;
 
@@ -37,8 +39,8 @@ struct Bench {
     return collector::sink_to([this](SampleBatch batch, std::function<void(Stored)> done) {
       ++submitted;
       Stored stored;
-      if (busy) {
-        stored.state = Stored::State::busy;
+      if (state) {
+        stored.state = *state;
       } else {
         stored = registry.gather(batch, from_millis(now_ms));
       }
@@ -236,9 +238,27 @@ TEST_CASE("remote write: other types and encodings are 400 in 1.x and 415 in 2.0
   CHECK(status({{"content-type", "Application/X-Protobuf"}}) == 204);
 }
 
+TEST_CASE("a sender over its share is told so in a way that makes it come again") {
+  Bench bench;
+  bench.state = Stored::State::throttled;
+  const http::Response lines =
+      bench.samples(R"({"ts":1700000000000,"model":"m","metric":"x","value":1})");
+  CHECK(lines.status == 429);
+  CHECK_THAT(lines.body, Catch::Contains("sender_queue_share"));
+  const auto wait = std::find_if(lines.headers.begin(), lines.headers.end(),
+                                 [](const auto& h) { return h.first == "Retry-After"; });
+  REQUIRE(wait != lines.headers.end());
+  CHECK(wait->second == "2");
+  // Prometheus drops what is answered with 429, and repeats what is answered with 503.
+  CHECK(bench.write(one_sample(usual)).status == 503);
+  CHECK(bench.sender().throttled == 1);
+  CHECK(bench.sender().busy == 0);
+  CHECK(bench.sender().accepted == 0);
+}
+
 TEST_CASE("a sink that is busy is 503 with Retry-After, and nothing is counted as stored") {
   Bench bench;
-  bench.busy = true;
+  bench.state = Stored::State::busy;
   for (int i = 0; i < 2; ++i) {
     const http::Response answer =
         i == 0 ? bench.write(one_sample(usual))
