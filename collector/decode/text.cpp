@@ -2,6 +2,9 @@
 
 #include <simdjson.h>
 
+#include <charconv>
+#include <cmath>
+
 namespace muster::decode {
 
 bool is_storable(std::string_view text) {
@@ -31,6 +34,24 @@ std::string printable(std::string_view text, std::size_t bytes_max) {
   }
   if (cut) out += "…";
   return out;
+}
+
+void append_number(std::string& out, double number) {
+  if (std::isnan(number)) {
+    out += "NaN";
+    return;
+  }
+  if (std::isinf(number)) {
+    out += number > 0 ? "+Inf" : "-Inf";
+    return;
+  }
+  const double size = std::abs(number);
+  const bool fixed = size == 0 || (size >= 1e-4 && size < 1e6);
+  char text[32];  // a sign, 17 digits, a point and an exponent at most
+  const auto [end, fault] =
+      std::to_chars(text, text + sizeof text, number,
+                    fixed ? std::chars_format::fixed : std::chars_format::scientific);
+  out.append(text, end);
 }
 
 }  // namespace muster::decode
