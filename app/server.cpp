@@ -76,6 +76,7 @@ struct Server::State {
   std::optional<http::Server> http;
 
   collector::CountersPtr senders = std::make_shared<collector::Counters>();
+  collector::MetadataPtr metadata = std::make_shared<collector::Metadata>();
 
   std::mutex mutex;  // guards `http` between stop() and its making
 
@@ -147,6 +148,11 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   page.gauge("muster_ingest_series", "Series known", n(in.series));
   page.gauge("muster_ingest_database_away", "1 while commits get no answer", in.away ? 1 : 0);
 
+  page.gauge("muster_metadata_families", "Metric families that senders described",
+             n(metadata->families()));
+  page.counter("muster_metadata_left_out_total",
+               "Descriptions not kept: too many families, or no UTF-8", n(metadata->left_out()));
+
   for (const auto& [sender, seen] : senders->senders) {
     page.counter("muster_sender_requests_total", "Requests by sender", n(seen.requests),
                  {{"sender", sender}});
@@ -156,6 +162,11 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
                  n(seen.rejected), {{"sender", sender}});
     page.counter("muster_sender_requests_refused_total",
                  "Requests of which nothing could be read, by sender", n(seen.refused),
+                 {{"sender", sender}});
+    page.counter("muster_sender_exemplars_total", "Exemplars read and not kept, by sender",
+                 n(seen.exemplars), {{"sender", sender}});
+    page.counter("muster_sender_histograms_total",
+                 "Native histograms, taken as classic series, by sender", n(seen.histograms),
                  {{"sender", sender}});
   }
 
@@ -248,7 +259,8 @@ http::Routes Server::State::routes() {
   };
   collector::Settings collect;
   collect.workers = decoders.get_executor();
-  collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders);
+  collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders,
+                        metadata);
   dashboards::add_routes(routes, *live, *desk);
 
   store::Control control(control_dsn);
@@ -324,6 +336,9 @@ int Server::State::run() {
   ingest.data_dsns = {data_dsn};
   ingest.collector = store::Control(control_dsn).new_collector("muster");
   ingest.registry.shards = settings.shards;
+  auto mapping = std::make_shared<Mapping>();
+  mapping->facts = [known = metadata](std::string_view name) { return known->facts(name); };
+  ingest.registry.mapping = std::move(mapping);
   ingest.registry.series_max = settings.series_max;
   ingest.registry.lateness = settings.lateness;
   ingest.registry.future_max = settings.future_max;

@@ -4,10 +4,13 @@
 
 namespace muster::collector {
 
-void add_routes(http::Routes& routes, Sink sink, Settings settings, CountersPtr counters) {
-  routes.add(http::Method::post, "/api/v1/write", receive_remote_write(sink, settings, counters));
+void add_routes(http::Routes& routes, Sink sink, Settings settings, CountersPtr counters,
+                MetadataPtr metadata) {
+  routes.add(http::Method::post, "/api/v1/write",
+             receive_remote_write(sink, settings, counters, metadata));
   routes.add(http::Method::post, "/api/v1/samples",
              receive_ndjson(std::move(sink), std::move(settings), std::move(counters)));
+  routes.add(http::Method::get, "/api/v1/metadata", get_metadata(std::move(metadata)));
 }
 
 }  // namespace muster::collector

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "collector/decode/decoded.hpp"
+#include "collector/metadata.hpp"
 #include "collector/sink.hpp"
 #include "http/routes.hpp"
 
@@ -35,27 +36,31 @@ struct Counters {
     std::uint64_t refused = 0;     // requests of which nothing could be read
     std::uint64_t busy = 0;        // requests told to come again
     std::uint64_t throttled = 0;   // the same, as the sender had its share of the queue
+    std::uint64_t exemplars = 0;   // read and left out: none are kept
+    std::uint64_t histograms = 0;  // native ones, taken as classic series
   };
   std::map<std::string, Sender>
       senders;  // by address and program, e.g. "10.0.0.7 Prometheus/2.42.0"
-  decode::Skipped skipped;
 };
 
 using CountersPtr = std::shared_ptr<Counters>;
 
 // POST handlers.
 //
-// Prometheus remote write 1.0: 204 when all is on disk; 400 with the first faults when anything was not taken
-// (the rest is on disk all the same) or nothing could be read; 415 for remote write 2.0, so that its senders
-// fall back; 503 with Retry-After when the same request should come again.
-http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters);
+// Prometheus remote write 1.0 and 2.0, told apart by the Content-Type: 204 when all is on disk; 400 with the first
+// faults and their label sets when anything was not taken (the rest is on disk all the same) or nothing could be
+// read; 415 for what is neither; 503 with Retry-After when the same request should come again. Answers to 2.0 tell
+// in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what is on disk.
+http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters,
+                                   MetadataPtr metadata);
 
 // NDJSON, gzip or plain: 200 with {"accepted","duplicates","late","rejected_count","rejected":[{line,what}]};
 // 400 with the same when no line could be taken; 413, 415, 503.
 http::Handler receive_ndjson(Sink sink, Settings settings, CountersPtr counters);
 
-// POST /api/v1/write and /api/v1/samples.
+// POST /api/v1/write and /api/v1/samples, GET /api/v1/metadata.
 void add_routes(http::Routes& routes, Sink sink, Settings settings = {},
-                CountersPtr counters = std::make_shared<Counters>());
+                CountersPtr counters = std::make_shared<Counters>(),
+                MetadataPtr metadata = std::make_shared<Metadata>());
 
 }  // namespace muster::collector

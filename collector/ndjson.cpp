@@ -58,7 +58,7 @@ asio::awaitable<http::Response> ndjson(ReceiverPtr receiver, http::Request reque
 
 http::Handler receive_ndjson(Sink sink, Settings settings, CountersPtr counters) {
   const ReceiverPtr receiver = std::make_shared<const Receiver>(
-      Receiver{std::move(sink), std::move(settings), std::move(counters)});
+      Receiver{std::move(sink), std::move(settings), std::move(counters), nullptr});
   return [receiver](http::Request request) { return ndjson(receiver, std::move(request)); };
 }
 

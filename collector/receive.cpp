@@ -93,9 +93,9 @@ std::optional<http::Response> undo_encoding(http::Request& request, std::size_t 
   Inflated inflated = inflate_body(request.body, bytes_max);
   if (inflated.state != Inflated::State::good) {
     const bool large = inflated.state == Inflated::State::too_large;
-    const Error fault{"body", large ? "more than " + std::to_string(bytes_max) +
-                                          " bytes after decompression"
-                                    : "not " + encoding + ", or cut short"};
+    const Error fault{
+        "body", large ? "more than " + std::to_string(bytes_max) + " bytes after decompression"
+                      : "not " + encoding + ", or cut short"};
     return http::error(large ? 413 : 400, large ? "too_large" : "bad_body", fault,
                        large ? "send it in parts" : "");
   }

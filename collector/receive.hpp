@@ -21,6 +21,7 @@ struct Receiver {
   Sink sink;
   Settings settings;
   CountersPtr counters;
+  MetadataPtr metadata;  // none when the protocol has none
 };
 using ReceiverPtr = std::shared_ptr<const Receiver>;
 

@@ -1,5 +1,6 @@
 #include "collector/decode/remote_write.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,6 +14,9 @@ namespace asio = boost::asio;
 namespace {
 
 using decode::Decoded;
+
+// Of one request, named to its sender: a screen full in its log.
+constexpr std::size_t faults_told_max = 5;
 
 // What is wrong with the request's headers, if anything: an answer.
 std::optional<http::Response> check_remote_write(const http::Request& request) {
@@ -35,6 +39,33 @@ std::optional<http::Response> check_remote_write(const http::Request& request) {
   return {};
 }
 
+// What a request says beside its samples: remembered or counted.
+void note(const Receiver& receiver, const std::string& sender, const Decoded& decoded) {
+  Counters::Sender& counter = count(receiver, sender);
+  counter.exemplars += decoded.skipped.exemplars;
+  counter.histograms += decoded.histograms_sent;
+  for (const decode::FamilyView& family : decoded.families)
+    receiver.metadata->add(family.name, family.type, family.unit, family.help);
+}
+
+// The first few tell the fault, so this is one line: a series each, as the samples of one share theirs.
+std::string first_faults(const std::vector<Rejected>& read, const std::vector<Rejected>& stored) {
+  std::string text;
+  std::size_t told = 0;
+  const Rejected* last = nullptr;
+  for (const std::vector<Rejected>* list : {&read, &stored}) {
+    for (const Rejected& one : *list) {
+      if (last != nullptr && last->line == one.line) continue;
+      if (told++ == faults_told_max) return text;
+      last = &one;
+      text += " Series " + std::to_string(one.line);
+      if (!one.series.empty()) text += ' ' + one.series;
+      text += ": " + one.what + '.';
+    }
+  }
+  return text;
+}
+
 asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request request) {
   const std::string sender = sender_of(request);
   ++count(*receiver, sender).requests;
@@ -51,39 +82,25 @@ asio::awaitable<http::Response> remote_write(ReceiverPtr receiver, http::Request
     co_return plain(400, decoded.error().where + ": " + decoded.error().what);
   }
 
-  decode::Skipped& skipped = receiver->counters->skipped;
-  skipped.metadata += decoded->skipped.metadata;
-  skipped.exemplars += decoded->skipped.exemplars;
-  skipped.histograms += decoded->skipped.histograms;
+  note(*receiver, sender, *decoded);
+  const std::uint64_t samples = decoded->samples_sent;
 
   const Settled settled = co_await settle(receiver, sender, *decoded);
   if (settled.stored.come_again())
     co_return come_again(*receiver, settled.stored.state, Repeats::after_503_only);
-  const Stored& stored = settled.stored;
   const std::uint64_t rejected = settled.rejected;
   if (rejected == 0) co_return http::no_content();
-
-  std::string text = std::to_string(rejected) + " samples were not taken, the other " +
-                     std::to_string(stored.accepted + stored.duplicates) + " are stored.";
-  // The first few tell the fault; a label set each, as all samples of a series share one.
-  std::size_t told = 0;
-  std::string last;
-  for (const std::vector<Rejected>* list : {&std::as_const(decoded->rejected), &stored.rejected}) {
-    for (const Rejected& one : *list) {
-      if (one.what == last) continue;
-      if (told++ == 5) break;
-      last = one.what;
-      text += " Series " + std::to_string(one.line) + ": " + one.what + '.';
-    }
-  }
-  co_return plain(400, std::move(text));
+  co_return plain(400, std::to_string(rejected) + " samples were not taken, the other " +
+                           std::to_string(samples - std::min(samples, rejected)) + " are stored." +
+                           first_faults(decoded->rejected, settled.stored.rejected));
 }
 
 }  // namespace
 
-http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters) {
+http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr counters,
+                                   MetadataPtr metadata) {
   const ReceiverPtr receiver = std::make_shared<const Receiver>(
-      Receiver{std::move(sink), std::move(settings), std::move(counters)});
+      Receiver{std::move(sink), std::move(settings), std::move(counters), std::move(metadata)});
   return [receiver](http::Request request) { return remote_write(receiver, std::move(request)); };
 }
 

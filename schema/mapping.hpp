@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +14,12 @@ namespace muster {
 struct LabelView {
   std::string_view name;
   std::string_view value;
+};
+
+// What a sender said of a metric beside its samples.
+struct MetricFacts {
+  std::string type;  // counter, gauge, histogram, gaugehistogram, summary, info, stateset; empty: not known
+  std::string unit;  // seconds, bytes, …; empty: not known
 };
 
 // Whose a label set is, for senders that know nothing of muster (Prometheus and the like):
@@ -36,6 +44,10 @@ class Mapping {
 
   // Which rules gave the model and the kind, in words for a person: `model from label "job" (rule 2); …`.
   std::string explain(std::span<const LabelView> labels) const;
+
+  // What is known of the metric of this `__name__`: whoever reads label sets asks it when `__type__` and `__unit__`
+  // are not among them. It may be asked from any thread, and there may be none.
+  std::function<std::optional<MetricFacts>(std::string_view name)> facts;
 };
 
 using MappingPtr = std::shared_ptr<const Mapping>;

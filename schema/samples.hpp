@@ -38,17 +38,21 @@ struct SampleBatch {
   // Reads `labels` of one series of this batch: who it is, or why it is refused. Pure; called only for
   // aliases that were never seen.
   using Identify = Result<SeriesIdentity> (*)(std::string_view labels, const Mapping& mapping);
+  // `labels` in words for a person who has to find their sender: bounded, and fit to be printed.
+  using Show = std::string (*)(std::string_view labels);
 
   std::vector<char> bytes;
   std::vector<RawSeries> series;
   std::vector<Point> points;
   Identify identify = nullptr;
+  Show show = nullptr;  // none: a line's number is enough to find it
   std::string sender;  // user agent, address or token name; for counters and messages
 };
 
 struct Rejected {
   std::uint32_t line = 0;  // as in RawSeries
   std::string what;
+  std::string series;  // its label set, when the batch can show it
 };
 
 // What became of a batch. Whatever is in `accepted` is committed.
@@ -65,6 +69,9 @@ struct Stored {
   std::uint64_t late = 0;        // kept, but older than the lateness: no decision is rewritten
   std::vector<Rejected> rejected;
   std::uint64_t rejected_count = 0;  // all of them; `rejected` holds the first 100
+  // Which of the batch's points were not taken, ascending. Fewer than rejected_count when the database refused
+  // all that was new: then no point is known to be stored.
+  std::vector<std::uint32_t> refused;
 };
 
 }  // namespace muster

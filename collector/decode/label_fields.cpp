@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -43,37 +44,15 @@ std::size_t varint_bytes(std::size_t value) {
   return n;
 }
 
-std::string shown(std::span<const LabelView> labels) {
-  std::string text;
-  append_labels(text, labels);
-  return printable(text);
-}
-
-}  // namespace
-
-std::uint64_t alias_of(std::string_view fields) { return hash64(fields) ^ alias_mark; }
-
-void append_label_field(std::vector<char>& out, std::string_view name, std::string_view value) {
-  out.push_back(name_tag);
-  append_varint(out, 2 + varint_bytes(name.size()) + name.size() + varint_bytes(value.size()) +
-                         value.size());
-  out.push_back(name_tag);
-  append_varint(out, name.size());
-  out.insert(out.end(), name.begin(), name.end());
-  out.push_back(value_tag);
-  append_varint(out, value.size());
-  out.insert(out.end(), value.begin(), value.end());
-}
-
-Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
-  std::array<LabelView, labels_max> storage;
+// The labels of these fields, as they stand; how many there are.
+Result<std::size_t> read_label_fields(std::string_view fields, std::span<LabelView> into) {
   std::size_t count = 0;
   try {
     pbf_reader message(fields.data(), fields.size());
     while (message.next(1, pbf_wire_type::length_delimited)) {
-      if (count == labels_max) return Error{"labels", "more than " + std::to_string(labels_max)};
+      if (count == into.size()) return Error{"labels", "more than " + std::to_string(into.size())};
       pbf_reader label = message.get_message();
-      LabelView& view = storage[count++];
+      LabelView& view = into[count++];
       while (label.next()) {
         switch (label.tag_and_type()) {
           case length_delimited(1): {
@@ -94,6 +73,68 @@ Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapp
   } catch (const protozero::exception& fault) {
     return Error{"labels", std::string("not protobuf labels: ") + fault.what()};
   }
+  return count;
+}
+
+bool is_reserved(const LabelView& label) {
+  return label.name == type_label || label.name == unit_label || label.name == temporality_label;
+}
+constexpr std::size_t reserved_max = 3;
+
+// What was said of the metric before, into `facts`, stands in for what does not come with this series. Gives how
+// many labels there are then.
+std::size_t add_facts(const Mapping& mapping, std::optional<MetricFacts>& facts,
+                      std::span<LabelView> labels, std::size_t count) {
+  std::string_view name;
+  bool type = false, unit = false;
+  for (const LabelView& label : labels.first(count)) {
+    if (label.name == "__name__") name = label.value;
+    type = type || label.name == type_label;
+    unit = unit || label.name == unit_label;
+  }
+  if (name.empty() || (type && unit)) return count;
+  facts = mapping.facts(name);
+  if (!facts) return count;
+  if (!type && !facts->type.empty()) labels[count++] = {type_label, facts->type};
+  if (!unit && !facts->unit.empty()) labels[count++] = {unit_label, facts->unit};
+  return count;
+}
+
+std::string shown(std::span<const LabelView> labels) {
+  std::string text;
+  append_labels(text, labels);
+  return printable(text);
+}
+
+}  // namespace
+
+std::uint64_t alias_of(std::string_view fields) {
+  return hash64(fields) ^ alias_mark;
+}
+
+void append_label_field(std::vector<char>& out, std::string_view name, std::string_view value) {
+  out.push_back(name_tag);
+  append_varint(
+      out, 2 + varint_bytes(name.size()) + name.size() + varint_bytes(value.size()) + value.size());
+  out.push_back(name_tag);
+  append_varint(out, name.size());
+  out.insert(out.end(), name.begin(), name.end());
+  out.push_back(value_tag);
+  append_varint(out, value.size());
+  out.insert(out.end(), value.begin(), value.end());
+}
+
+Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
+  // Beside a sender's own labels: those reserved for us, and two that may be known from before.
+  std::array<LabelView, labels_max + reserved_max + 2> storage;
+  const auto read = read_label_fields(fields, std::span(storage).first(labels_max + reserved_max));
+  if (!read) return read.error();
+  std::size_t count = *read;
+  const auto reserved = std::count_if(storage.begin(), storage.begin() + count, is_reserved);
+  if (count > labels_max + static_cast<std::size_t>(reserved))
+    return Error{"labels", "more than " + std::to_string(labels_max)};
+  std::optional<MetricFacts> facts;
+  if (mapping.facts) count = add_facts(mapping, facts, storage, count);
 
   const std::span<LabelView> labels(storage.data(), count);
   if (labels.empty()) return Error{"labels", "a series without labels"};
@@ -121,6 +162,15 @@ Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapp
     return Error{"labels " + shown(labels), "the labels beside the model take more than " +
                                                 std::to_string(metric_bytes_max) + " bytes"};
   return identity;
+}
+
+std::string show_label_fields(std::string_view fields) {
+  std::array<LabelView, labels_max + reserved_max> storage;
+  const auto count = read_label_fields(fields, storage);
+  if (!count) return "{…}";
+  const auto end = std::remove_if(storage.begin(), storage.begin() + *count, is_reserved);
+  std::string text = shown({storage.begin(), end});
+  return text.empty() ? "{}" : text;
 }
 
 void LabelFieldsWriter::begin(std::uint32_t line, std::int64_t start_ms) {
@@ -161,6 +211,7 @@ SampleBatch LabelFieldsWriter::finish() {
   batch.series = std::exchange(series_, {});
   batch.points = std::exchange(points_, {});
   batch.identify = label_fields_identity;
+  batch.show = show_label_fields;
   const std::string_view all(batch.bytes.data(), batch.bytes.size());
   for (std::size_t i = 0; i < batch.series.size(); ++i) {
     const std::size_t end = i + 1 < starts_.size() ? starts_[i + 1] : all.size();

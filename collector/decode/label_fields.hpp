@@ -33,6 +33,10 @@ void append_label_field(std::vector<char>& out, std::string_view name, std::stri
 // name or value, and text that is not UTF-8 are refused.
 Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping);
 
+// A label set as its sender would write it, {__name__="drift",job="j"}, cut and made printable; the labels reserved
+// for us are left out.
+std::string show_label_fields(std::string_view fields);
+
 // Makes a batch of series whose labels are not there as fields already:
 //
 //   writer.begin(line);
@@ -56,7 +60,7 @@ class LabelFieldsWriter {
   std::size_t points() const { return points_.size(); }
   std::size_t bytes() const { return bytes_.size(); }
 
-  // All of it, with `identify` set; the writer is empty afterwards.
+  // All of it, with `identify` and `show` set; the writer is empty afterwards.
   SampleBatch finish();
 
  private:

@@ -1,5 +1,6 @@
 #include "collector/decode/remote_write.hpp"
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -44,10 +45,11 @@ class Scan {
           ++index_;
           break;
         }
-        case length_delimited(3):
-          ++out_.skipped.metadata;
-          message.skip();
+        case length_delimited(3): {
+          const auto view = message.get_view();
+          family({view.data(), view.size()});
           break;
+        }
         default:
           message.skip();
       }
@@ -100,7 +102,7 @@ class Scan {
           message.skip();
           break;
         case length_delimited(4):
-          ++out_.skipped.histograms;
+          ++out_.histograms_sent;
           message.skip();
           break;
         default:
@@ -109,13 +111,16 @@ class Scan {
     }
 
     const auto count = static_cast<std::uint32_t>(points.size() - first);
+    out_.samples_sent += count;
     if (count == 0) return End::done;
     if (points.size() > limits_.samples_max) return End::too_many_samples;
     if (label_count > labels_max || labels.size() > label_fields_bytes_max) {
-      out_.reject(index_, "labels: " + std::to_string(label_count) + " in " +
-                              std::to_string(labels.size()) + " bytes; at most " +
-                              std::to_string(labels_max) + " of " + std::to_string(name_bytes_max) +
-                              " and " + std::to_string(value_bytes_max) + " bytes are taken");
+      out_.reject(index_,
+                  "labels: " + std::to_string(label_count) + " in " +
+                      std::to_string(labels.size()) + " bytes; at most " +
+                      std::to_string(labels_max) + " of " + std::to_string(name_bytes_max) +
+                      " and " + std::to_string(value_bytes_max) + " bytes are taken",
+                  show_label_fields(labels), count);
       points.resize(first);
       return End::done;
     }
@@ -151,9 +156,44 @@ class Scan {
     if (millis > millis_max || millis < -millis_max) {
       out_.reject(index_, "timestamp " + std::to_string(millis) +
                               " is not milliseconds since 1970-01-01 UTC");
+      ++out_.samples_sent;
       return;
     }
     out_.batch.points.push_back({from_millis(millis), value});
+  }
+
+  void family(std::string_view bytes) {
+    if (out_.families.size() == limits_.families_max) {
+      ++out_.skipped.families;
+      return;
+    }
+    FamilyView family;
+    std::uint64_t type = 0;
+    const auto text = [](pbf_reader& message) {
+      const auto view = message.get_view();
+      return std::string_view(view.data(), view.size());
+    };
+    pbf_reader message(bytes.data(), bytes.size());
+    while (message.next()) {
+      switch (message.tag_and_type()) {
+        case protozero::tag_and_type(1, pbf_wire_type::varint):
+          type = message.get_uint64();
+          break;
+        case length_delimited(2):
+          family.name = text(message);
+          break;
+        case length_delimited(4):
+          family.help = text(message);
+          break;
+        case length_delimited(5):
+          family.unit = text(message);
+          break;
+        default:
+          message.skip();
+      }
+    }
+    family.type = metric_type(type);
+    out_.families.push_back(family);
   }
 
   // Label fields with another field between them: brought together in the spare room.
@@ -183,6 +223,12 @@ class Scan {
 
 }  // namespace
 
+std::string_view metric_type(std::uint64_t number) {
+  constexpr std::array<std::string_view, 8> words = {
+      "unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"};
+  return words[number < words.size() ? number : 0];
+}
+
 Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
   std::size_t size = 0;
   if (body.empty() || !snappy::GetUncompressedLength(body.data(), body.size(), &size))
@@ -206,6 +252,7 @@ Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
     Decoded attempt;
     attempt.batch.bytes = std::move(out.batch.bytes);
     attempt.batch.identify = label_fields_identity;
+    attempt.batch.show = show_label_fields;
     // A usual sample takes 60 to 150 bytes of the request with its labels.
     attempt.batch.series.reserve(size / 128 + 1);
     attempt.batch.points.reserve(size / 128 + 1);

@@ -13,9 +13,15 @@ constexpr std::size_t block = 64;           // series whose memory is asked for 
 constexpr std::size_t variants_max = 4096;  // attributes of one model's chunk since the start
 constexpr std::size_t stored_rejected_max = 100;
 
-void reject(Stored& out, std::uint32_t line, std::string what) {
-  if (out.rejected.size() < stored_rejected_max) out.rejected.push_back({line, std::move(what)});
+// One point of a series is not taken.
+void reject(Stored& out, const SampleBatch& batch, const RawSeries& series, std::uint32_t point,
+            std::string what) {
+  if (out.rejected.size() < stored_rejected_max) {
+    out.rejected.push_back({series.line, std::move(what)});
+    if (batch.show != nullptr) out.rejected.back().series = batch.show(series.labels);
+  }
   ++out.rejected_count;
+  out.refused.push_back(point);
 }
 
 }  // namespace
@@ -185,12 +191,13 @@ std::uint32_t Registry::open_row(Recent::Tick& tick, Place place, std::int64_t t
   return row;
 }
 
-void Registry::place(const RawSeries& series, const Point& point, Place place, std::int64_t latest,
-                     Stored& out) {
+void Registry::place(const SampleBatch& batch, const RawSeries& series, std::uint32_t index,
+                     Place place, std::int64_t latest, Stored& out) {
+  const Point& point = batch.points[index];
   const std::int64_t ts = point.ts.us;
   if (ts > latest) {
     ++refused_.ahead;
-    reject(out, series.line,
+    reject(out, batch, series, index,
            "timestamp " + std::to_string(to_millis(point.ts)) + " ms lies more than " +
                std::to_string(settings_.future_max.count() / 1'000'000) +
                " s ahead of this server's clock; check the sender's");
@@ -198,7 +205,7 @@ void Registry::place(const RawSeries& series, const Point& point, Place place, s
   }
   if (ts < settings_.earliest.us) {
     ++refused_.early;
-    reject(out, series.line,
+    reject(out, batch, series, index,
            "timestamp " + std::to_string(to_millis(point.ts)) +
                " ms lies before the year 2000; milliseconds since 1970-01-01 UTC are wanted");
     return;
@@ -258,15 +265,16 @@ Stored Registry::gather(const SampleBatch& batch, Timestamp now) {
         } else {
           const Error& error = place.error();
           (error.where == "series" ? refused_.limit : refused_.labels) += series.count;
-          const std::string what = error.where == "series" || error.where == "line"
-                                       ? error.what
-                                       : error.where + ": " + error.what;
-          for (std::uint32_t k = 0; k < series.count; ++k) reject(out, series.line, what);
+          const bool bare =
+              batch.show != nullptr || error.where == "series" || error.where == "line";
+          const std::string what = bare ? error.what : error.where + ": " + error.what;
+          for (std::uint32_t k = 0; k < series.count; ++k)
+            reject(out, batch, series, series.first + k, what);
           continue;
         }
       }
       for (std::uint32_t k = 0; k < series.count; ++k)
-        place(series, batch.points[series.first + k], places[i], latest, out);
+        place(batch, series, series.first + k, places[i], latest, out);
     }
   }
   return out;

@@ -163,8 +163,8 @@ class Registry {
   Result<Place> introduce(const SampleBatch& batch, std::string_view labels, std::size_t& added);
   std::uint32_t chunk_for(const std::string& model);
   Recent::Tick& tick(Recent& recent, std::int64_t ts);
-  void place(const RawSeries& series, const Point& point, Place place, std::int64_t latest,
-             Stored& out);
+  void place(const SampleBatch& batch, const RawSeries& series, std::uint32_t index, Place place,
+             std::int64_t latest, Stored& out);
   std::uint32_t open_row(Recent::Tick& tick, Place place, std::int64_t ts);
 
   struct Hashed {

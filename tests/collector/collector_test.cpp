@@ -30,6 +30,7 @@ constexpr std::int64_t now_ms = 1'700'000'000'000;
 struct Bench {
   store::Registry registry{store::Registry::Settings{}};
   std::shared_ptr<collector::Counters> counters = std::make_shared<collector::Counters>();
+  collector::MetadataPtr metadata = std::make_shared<collector::Metadata>();
   collector::Settings settings;
   std::optional<Stored::State> state;  // instead of storing
   std::size_t submitted = 0;
@@ -51,7 +52,7 @@ struct Bench {
 
   http::Response post(const char* path, std::string_view body, http::Headers headers) {
     http::Routes routes;
-    collector::add_routes(routes, sink(), settings, counters);
+    collector::add_routes(routes, sink(), settings, counters, metadata);
     const auto match = routes.find(http::Method::post, path);
     REQUIRE(match.handler != nullptr);
     http::Request request;
@@ -148,7 +149,9 @@ TEST_CASE(
     add_sample(add_series(request, {{"__name__", "good"}, {"at", std::to_string(ms)}}), now_ms, 1);
     const http::Response answer = bench.write(request);
     CHECK(answer.status == 400);
-    CHECK_THAT(answer.body, Catch::Contains("timestamp") && Catch::Contains("1 are stored"));
+    CHECK_THAT(answer.body,
+               Catch::Contains("timestamp") && Catch::Contains("1 are stored") &&
+                   Catch::Contains(R"(Series 0 {__name__="drift",job="j",model="ranker"}: )"));
   }
   CHECK(bench.stored_samples() == 3);
   CHECK(bench.write(one_sample(usual)).status == 204);
@@ -168,7 +171,7 @@ TEST_CASE(
     add_sample(add_series(request, usual), now_ms, 1);
     const http::Response answer = bench.write(request);
     CHECK(answer.status == 400);
-    CHECK_THAT(answer.body, Catch::Contains(why));
+    CHECK_THAT(answer.body, Catch::Contains(why) && Catch::Contains("Series 0 {"));
     CHECK(bench.stored_samples() == 1);
     CHECK(bench.sender().rejected == 1);
   }
@@ -189,13 +192,17 @@ TEST_CASE(
   request.mutable_timeseries(0)->set_unknown_text("x");
   CHECK(bench.write(request).status == 204);
   WriteRequest metadata;
-  metadata.add_metadata()->set_help("x");
+  auto& family = *metadata.add_metadata();
+  family.set_metric_family_name("drift");
+  family.set_type(2);
+  family.set_help("how far");
   CHECK(bench.write(metadata).status == 204);
   CHECK(bench.write(WriteRequest()).status == 204);
   CHECK(bench.submitted == 4);
   CHECK(bench.stored_samples() == 4);
-  CHECK(bench.counters->skipped.metadata == 1);
-  CHECK(bench.counters->skipped.exemplars == 1);
+  CHECK(bench.sender().exemplars == 1);
+  CHECK(bench.metadata->families() == 1);
+  CHECK(bench.metadata->facts("drift")->type == "gauge");
 }
 
 TEST_CASE("remote write: no snappy, cut short, empty body and a false size are 400") {

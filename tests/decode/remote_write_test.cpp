@@ -80,7 +80,11 @@ TEST_CASE(
   CHECK(empty->batch.series.empty());
 
   WriteRequest request;
-  request.add_metadata()->set_help("what it is");
+  auto& family = *request.add_metadata();
+  family.set_metric_family_name("drift");
+  family.set_type(1);
+  family.set_help("what it is");
+  family.set_unit("seconds");
   request.set_unknown_number(7);
   auto& series = add_series(request, usual);
   series.add_exemplars()->set_value(3);
@@ -90,9 +94,13 @@ TEST_CASE(
   add_series(request, usual).add_histograms()->set_count_int(5);
   const auto decoded = remote_write(body_of(request));
   REQUIRE(decoded);
-  CHECK(decoded->skipped.metadata == 1);
+  REQUIRE(decoded->families.size() == 1);
+  CHECK(decoded->families[0].name == "drift");
+  CHECK(decoded->families[0].type == "counter");
+  CHECK(decoded->families[0].help == "what it is");
+  CHECK(decoded->families[0].unit == "seconds");
   CHECK(decoded->skipped.exemplars == 2);
-  CHECK(decoded->skipped.histograms == 1);
+  CHECK(decoded->histograms_sent == 1);
   CHECK(decoded->batch.series.size() == 1);  // the one with only a histogram has no samples
   CHECK(decoded->batch.points.size() == 1);
 }
@@ -277,7 +285,7 @@ TEST_CASE("random requests are read as libprotobuf reads them") {
     }
     CHECK(at == batch.series.size());
     CHECK(rejected == decoded->rejected_count);
-    CHECK(decoded->skipped.metadata == static_cast<std::uint64_t>(oracle.metadata_size()));
+    CHECK(decoded->families.size() == static_cast<std::size_t>(oracle.metadata_size()));
   }
 }
 

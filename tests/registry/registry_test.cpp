@@ -78,6 +78,26 @@ TEST_CASE("samples of one model at one instant make one row, in slot order howev
   CHECK(pieces[0].unsaved_series.empty());
 }
 
+TEST_CASE(
+    "the points that were not taken are named, with their label set when the batch can show it") {
+  Registry registry(settings());
+  SampleBatch batch = batch_of({{name(1, 0), noon, 1},
+                                {"nobody", noon, 2},
+                                {name(1, 1), noon + 86'400, 3},
+                                {name(1, 0), noon, 4},
+                                {name(1, 1), 5, 5}});
+  batch.show = [](std::string_view labels) { return "<" + std::string(labels) + ">"; };
+  const Stored stored = registry.gather(batch, now);
+  CHECK(stored.accepted == 1);
+  CHECK(stored.duplicates == 1);
+  CHECK(stored.refused == std::vector<std::uint32_t>{1, 2, 4});
+  REQUIRE(stored.rejected.size() == 3);
+  CHECK(stored.rejected[0].series == "<nobody>");
+  CHECK(stored.rejected[0].what == "not model|metric|version");
+  CHECK(stored.rejected[1].series == "<" + name(1, 1) + ">");
+  CHECK(stored.rejected_count == 3);
+}
+
 TEST_CASE("a slot that did not come is a hole that positions name") {
   Registry registry(settings());
   registry.gather(batch_of({{name(1, 0), noon, 0}, {name(1, 1), noon, 1}, {name(1, 2), noon, 2}}),
