@@ -39,6 +39,7 @@ struct Options {
   bool quiet = false;
   bool no_version_labels = false;
   bool showcase = false;
+  std::string findings;  // file that gets every finding
   bool detail = false;
   std::string airquality;
   std::string incidents, pages, truth, topology;
@@ -68,6 +69,18 @@ template <class T>
 T must(Result<T> result) {
   if (!result) throw std::runtime_error(result.error().where + ": " + result.error().what);
   return std::move(*result);
+}
+
+// Every finding in full, a line each: two builds that decide alike write the same bytes.
+void write_findings(const std::string& path, const std::vector<Finding>& findings) {
+  if (path.empty()) return;
+  std::FILE* file = std::fopen(path.c_str(), "ab");
+  if (file == nullptr) throw std::runtime_error("cannot write " + path);
+  for (const Finding& finding : findings) {
+    const std::string line = to_json(finding) + "\n";
+    std::fwrite(line.data(), 1, line.size(), file);
+  }
+  if (std::fclose(file) != 0) throw std::runtime_error("cannot write " + path);
 }
 
 void append(std::vector<Finding>& all, std::vector<Finding> more) {
@@ -180,6 +193,7 @@ Score run_invented(const Options& options, std::uint64_t seed) {
   append(findings, detector.finish());
   print_cost(samples, seconds_since(begun));
 
+  write_findings(options.findings, findings);
   const Claims claims = claims_of(findings);
   const Score result = score(fleet.truth(), claims.claims, claims.pages, &fleet.topology(),
                              {fleet.time_of(learned), fleet.time_of(until)});
@@ -233,6 +247,7 @@ Score run_recorded(const Options& options) {
   append(findings, detector.finish());
   print_cost(samples, seconds_since(begun));
 
+  write_findings(options.findings, findings);
   const Claims claims = claims_of(findings);
   // Its first 60 days hold no incident, to learn from. A tick is an hour, so the grace is in days.
   ScoreSettings settings{first + std::chrono::days(60), last};
@@ -314,6 +329,7 @@ int main(int argc, char** argv) {
   app.add_flag("--showcase", o.showcase,
                "the demo's faults: strong, short, one a hundred ticks; from week five on");
   app.add_flag("--no-version-labels", o.no_version_labels);
+  app.add_option("--findings", o.findings, "file to append every finding to, in full");
   app.add_flag("--detail", o.detail, "what became of each fault");
   app.add_option("--airquality", o.airquality,
                  "folder of a recorded fleet: points.csv.gz, topology.json, incidents.json");
