@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,6 +66,9 @@ concept Archived = requires(T& t, A& a) {
 };
 template <class T>
 concept Plain = std::is_arithmetic_v<T> || std::is_enum_v<T>;
+// Structs without gaps that say so: vectors of them travel in one piece.
+template <class T>
+concept Bulk = std::is_trivially_copyable_v<T> && requires { requires T::bulk; };
 
 template <class A, class T>
 void io(A& a, T& t);
@@ -85,7 +89,7 @@ void io_size(A& a, T& container) {
 template <class A, class T>
 void io_field(A& a, std::vector<T>& v) {
   io_size(a, v);
-  if constexpr (Plain<T>) {
+  if constexpr (Plain<T> || Bulk<T>) {
     if (!v.empty()) {
       if constexpr (A::reading) {
         if (v.size() * sizeof(T) > a.left()) {
@@ -112,7 +116,11 @@ void io_field(A& a, std::string& s) {
 }
 template <class A, class T, std::size_t N>
 void io_field(A& a, std::array<T, N>& v) {
-  for (T& t : v) io(a, t);
+  if constexpr (Plain<T>) {
+    a.bytes(v.data(), N * sizeof(T));
+  } else {
+    for (T& t : v) io(a, t);
+  }
 }
 template <class A, class T>
 void io_field(A& a, std::optional<T>& v) {
@@ -124,6 +132,13 @@ void io_field(A& a, std::optional<T>& v) {
     else
       v.reset();
   }
+  if (has) io(a, *v);
+}
+template <class A, class T>
+void io_field(A& a, std::unique_ptr<T>& v) {
+  std::uint8_t has = v != nullptr;
+  a.bytes(&has, 1);
+  if constexpr (A::reading) v = has ? std::make_unique<T>() : nullptr;
   if (has) io(a, *v);
 }
 template <class A, class K, class V>
@@ -174,7 +189,7 @@ void io_field(A& a, Incident& i) {
 
 template <class A, class T>
 void io(A& a, T& t) {
-  if constexpr (Plain<T>)
+  if constexpr (Plain<T> || Bulk<T>)
     a.bytes(&t, sizeof t);
   else if constexpr (Archived<T, A>)
     t.archive(a);

@@ -32,11 +32,11 @@ struct Scores {
 float normalised(const Lane& lane, std::size_t u, int window) {
   switch (window) {
     case 0:
-      return lane.h3[u] * std::sqrt(5.0F);  // / sqrt(a / (2 - a)), a = 1/3
+      return lane.smooth[u].h3 * std::sqrt(5.0F);  // / sqrt(a / (2 - a)), a = 1/3
     case 1:
-      return lane.h12[u] * std::sqrt(23.0F);  // a = 1/12
+      return lane.smooth[u].h12 * std::sqrt(23.0F);  // a = 1/12
     default:
-      return lane.h48[u] * std::sqrt(95.0F);  // a = 1/48
+      return lane.smooth[u].h48 * std::sqrt(95.0F);  // a = 1/48
   }
 }
 
@@ -53,15 +53,17 @@ struct ChannelFit {
   std::size_t mu = 0;
 };
 
-ChannelFit fit(const std::vector<std::uint32_t>& units, const Scores& scores,
+// each_unit(f) calls f with each unit.
+template <class EachUnit>
+ChannelFit fit(const EachUnit& each_unit, const Scores& scores,
                const std::array<double, 4>& shares) {
   anomaly::GroupLikelihood likelihood(shares);
   bool any = false;
-  for (const std::uint32_t u : units) {
-    if (!scores.in[u]) continue;
+  each_unit([&](std::uint32_t u) {
+    if (!scores.in[u]) return;
     likelihood.add(scores.ratios[u]);
     any = true;
-  }
+  });
   if (!any) return {};
   const auto best = likelihood.best();
   return {.log_bf = likelihood.log_bayes_factor(), .q = best.q, .mu = best.mu};
@@ -78,12 +80,12 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
   // A unit counts when it is current, and nobody else's incident explains it.
   const auto included = [&](const Lane& lane, std::size_t u, const ScaleModel& m) {
     const bool current =
-        lane.seen[u] ||
-        (m.step > 1 && static_cast<float>(tick - m.last_tick) <= m.step && lane.h48[u] != 0);
-    return current && (!lane.masked(u, tick) || (owner != 0 && lane.owner[u] == owner));
+        lane.unit[u].seen || (m.step > 1 && static_cast<float>(tick - m.last_tick) <= m.step &&
+                              lane.smooth[u].h48 != 0);
+    return current && (!lane.masked(u, tick) || (owner != 0 && lane.owner(u) == owner));
   };
   const auto model_of_unit = [&](bool event, std::uint32_t u) {
-    return event ? u / event_kinds : scale.series[u].model;
+    return event ? u / event_kinds : scale.model_of[u];
   };
 
   // The window that shows most within what raised the question.
@@ -100,7 +102,7 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
     };
     if (group != nullptr) {
       for (const Cell& cell : group->cells)
-        for (const std::uint32_t u : cell.units) look(cell.event, u);
+        scale.each_unit(*group, cell, [&](std::uint32_t u) { look(cell.event, u); });
     } else {
       for (const std::uint32_t s : scale.models[model].series) look(false, s);
       for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
@@ -144,6 +146,14 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
       out.ratios[u] = anomaly::shift_ratios(out.y[u]);
     }
   };
+  const auto each_of_cell = [&](const Group& g, const Cell& cell) {
+    return [&](const auto& f) { scale.each_unit(g, cell, f); };
+  };
+  const auto each_of = [](const std::vector<std::uint32_t>& units) {
+    return [&](const auto& f) {
+      for (const std::uint32_t u : units) f(u);
+    };
+  };
   std::array<std::vector<std::uint32_t>, event_kinds> event_units;
   for (std::uint32_t m = 0; m < scale.models.size(); ++m)
     for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
@@ -183,7 +193,7 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
                       : std::log(0.05 / static_cast<double>(n_families));
       for (const Cell& cell : candidate.cells)
         out.score +=
-            channel_score(fit(cell.units, scores.of(cell.event), anomaly::group_shares).log_bf);
+            channel_score(fit(each_of_cell(candidate, cell), scores.of(cell.event), anomaly::group_shares).log_bf);
     }
   });
   each(scale.models.size(), 256, [&](std::size_t first, std::size_t last) {
@@ -207,8 +217,9 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
     for (std::size_t c = first; c < last; ++c) {
       unknown[c] =
           c < scale.channels.size()
-              ? fit(scale.channels[c].series, scores.metrics, anomaly::unknown_shares)
-              : fit(event_units[c - scale.channels.size()], scores.events, anomaly::unknown_shares);
+              ? fit(each_of(scale.channels[c].series), scores.metrics, anomaly::unknown_shares)
+              : fit(each_of(event_units[c - scale.channels.size()]), scores.events,
+                    anomaly::unknown_shares);
     }
   });
   all.back().kind = Scored::Kind::unknown;
@@ -232,14 +243,13 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
   };
   const auto account_for = [&](const Scored& scored) {
     Account out;
-    const auto take = [&](bool event, std::uint32_t channel,
-                          const std::vector<std::uint32_t>& units, const ChannelFit& f,
-                          bool alone) {
+    const auto take = [&](bool event, std::uint32_t channel, const auto& each_unit,
+                          const ChannelFit& f, bool alone) {
       const double p_hit = hit_probability(f.log_bf);
       if (p_hit > 0.5) out.hit.emplace_back(f.log_bf, channel);
       const Scores& from = scores.of(event);
-      for (const std::uint32_t u : units) {
-        if (!from.in[u]) continue;
+      each_unit([&](std::uint32_t u) {
+        if (!from.in[u]) return;
         ScoredUnit unit{.event = event,
                         .unit = u,
                         .model = model_of_unit(event, u),
@@ -254,32 +264,32 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
         }
         unit.responsibility = static_cast<float>(r * p_hit);
         out.units.push_back(unit);
-      }
+      });
     };
     const auto base = static_cast<std::uint32_t>(scale.channels.size());
     if (scored.kind == Scored::Kind::group) {
       const Group& g = scale.groups[scored.index];
       out.members = static_cast<std::uint32_t>(g.members.size());
       for (const Cell& cell : g.cells)
-        take(cell.event, cell.event ? base + cell.channel : cell.channel, cell.units,
-             fit(cell.units, scores.of(cell.event), anomaly::group_shares), false);
+        take(cell.event, cell.event ? base + cell.channel : cell.channel, each_of_cell(g, cell),
+             fit(each_of_cell(g, cell), scores.of(cell.event), anomaly::group_shares), false);
     } else if (scored.kind == Scored::Kind::single) {
       out.members = 1;
       for (const std::uint32_t s : scale.models[scored.index].series)
         if (scores.metrics.in[s])
-          take(false, scale.series[s].channel, {s},
+          take(false, scale.channel_of[s], [&](const auto& f) { f(s); },
                {.log_bf = anomaly::log_single(scores.metrics.ratios[s])}, true);
       for (const std::uint32_t kind : {flat_event, null_event}) {
         const std::uint32_t u = event_kinds * scored.index + kind;
         if (scores.events.in[u])
-          take(true, base + kind, {u}, {.log_bf = anomaly::log_single(scores.events.ratios[u])},
+          take(true, base + kind, [&](const auto& f) { f(static_cast<std::uint32_t>(u)); }, {.log_bf = anomaly::log_single(scores.events.ratios[u])},
                true);
       }
     } else {
       out.members = static_cast<std::uint32_t>(scale.models.size());
       for (std::uint32_t c = 0; c < n_channels; ++c)
-        take(c >= base, c, c < base ? scale.channels[c].series : event_units[c - base], unknown[c],
-             false);
+        take(c >= base, c, each_of(c < base ? scale.channels[c].series : event_units[c - base]),
+             unknown[c], false);
     }
     std::stable_sort(out.hit.begin(), out.hit.end(),
                      [](const auto& a, const auto& b) { return a.first > b.first; });

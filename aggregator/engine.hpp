@@ -1,8 +1,12 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/hash/hash.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -25,26 +29,58 @@
 //
 //   alias   a series under one version of its model, as senders name it
 //   series  (model, metric), over the whole fleet, in order of arrival: decides nothing
-//   scale   a tick length with its own models, series, channels, groups and detectors. Inside a
-//   scale all
-//           is numbered in an order that event time alone decides ("local"), so arrival order
-//           cannot show
-//   channel a metric in a scale, over all models; and three that are events of a model: flat, null,
-//   missing unit    (model, channel): a cell of the matrix that is judged. Units of metrics and of
-//   events stand in
+//   scale   a tick length with its own models, series, channels, groups and detectors. Inside a scale all is
+//           numbered in an order that event time alone decides ("local"), so arrival order cannot show
+//   channel a metric in a scale, over all models; and three that are events of a model: flat, null, missing
+//   unit    (model, channel): a cell of the matrix that is judged. Units of metrics and of events stand in
 //           two lanes
+//
+// A fleet has millions of series, so what each of them keeps is counted (memory.cpp, and a test that bounds
+// it), and what one step reads of all series stands side by side.
 namespace muster::aggregator {
 
-inline constexpr std::uint8_t null_flag = 1, flat_flag = 2, learned_flag = 4;
+enum EventKind : std::uint32_t { flat_event, null_event, missing_event, event_kinds };
+
 inline constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
 
-struct Pending {
-  std::uint32_t alias = 0;
-  std::int32_t millis = 0;  // before the end of its tick, <= 0
-  double value = 0;
+// Room for `n` elements, an eighth more when it has to grow: doubling would leave half of a large fleet's
+// memory empty.
+template <class T>
+void grow(std::vector<T>& v, std::size_t n) {
+  if (n > v.capacity()) v.reserve(std::max(n, v.size() + v.size() / 8));
+  v.resize(n);
+}
+
+// The samples of a tick that is still open, in the order they came. Most come as rows of a set, whose aliases
+// count up and whose instant is one: a run of them is kept as its values alone.
+struct OpenTick {
+  struct Run {
+    static constexpr bool bulk = true;
+    std::uint32_t alias = 0;  // of its first value
+    std::int32_t millis = 0;  // before the end of the tick, <= 0
+    std::uint32_t first = 0;  // its values stand from here to the next run's first
+  };
+  std::vector<Run> runs;
+  std::vector<double> values;
+
+  void add(std::uint32_t alias, std::int32_t millis, double value) {
+    const auto at = static_cast<std::uint32_t>(values.size());
+    if (runs.empty() || runs.back().millis != millis || runs.back().alias + (at - runs.back().first) != alias)
+      runs.push_back({alias, millis, at});
+    values.push_back(value);
+  }
+  std::uint32_t end_of(std::size_t run) const {
+    return run + 1 < runs.size() ? runs[run + 1].first : static_cast<std::uint32_t>(values.size());
+  }
+  // Of the value at `index`.
+  std::int32_t millis_of(std::uint32_t index) const {
+    const auto after = std::upper_bound(runs.begin(), runs.end(), index,
+                                        [](std::uint32_t i, const Run& r) { return i < r.first; });
+    return (after - 1)->millis;
+  }
   template <class A>
   void archive(A& a) {
-    a(alias, millis, value);
+    a(runs, values);
   }
 };
 
@@ -59,18 +95,25 @@ struct Waiting {
 };
 
 struct Alias {
-  std::uint32_t series = none;
-  std::uint32_t version = none;  // index into words
-  std::int32_t scale = -1;       // of its model, once known
+  static constexpr bool bulk = true;
+  std::uint32_t series = none;  // none: not judged; one such alias serves all of a model's
+  std::uint32_t said = 0;       // index into Engine::said
+};
+
+// What senders said of a model beside its numbers, as one.
+struct Said {
+  static constexpr bool bulk = true;
   std::uint32_t model = 0;
-  std::uint32_t metric = 0;      // index into words
-  std::uint32_t attributes = 0;  // index into words: all of them, as one
-  using Key = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;
-  Key key() const { return {model, metric, attributes}; }
-  template <class A>
-  void archive(A& a) {
-    a(series, version, scale, model, metric, attributes);
-  }
+  std::uint32_t attributes = 0;  // index into words: all of them
+  std::uint32_t version = none;  // index into words
+};
+
+// Where the slots of a declared set lead. Its series mostly became known together, so their aliases count up.
+struct Slots {
+  static constexpr bool bulk = true;
+  std::uint32_t first = 0;  // alias of the first slot; else where it stands in Engine::slot_aliases
+  std::uint32_t count = 0;
+  std::uint32_t counts_up = 1;
 };
 
 struct SeriesInfo {
@@ -84,91 +127,163 @@ struct SeriesInfo {
   }
 };
 
-struct ModelInfo {
-  std::string id;
-  ModelAttributes said;       // by its senders
-  Model known;                // by the topology; id empty when it is not there
-  std::int64_t interval = 0;  // us; 0 while unknown
-  std::int32_t scale = -1;
-  std::uint32_t local = none;
-  std::vector<std::uint32_t> aliases;
+// What is held of a model while its interval is not known.
+struct Unsettled {
   std::vector<Waiting> waiting;
-  std::vector<std::int64_t> first;  // the earliest four instants while the interval is unknown, us
+  std::vector<std::int64_t> first;  // the earliest four instants, us
   template <class A>
   void archive(A& a) {
-    a(id, said.version, said.region, said.family, said.team, interval, scale, local, aliases,
-      waiting, first);
+    a(waiting, first);
   }
-  const std::string& family() const { return known.family.empty() ? said.family : known.family; }
-  const std::string& region() const { return known.region.empty() ? said.region : known.region; }
-  const std::string& team() const { return known.team.empty() ? said.team : known.team; }
 };
 
-// Smoothed scores of a lane's units and who explains them. Normalised: N(0, 1) when nothing is
-// wrong.
-struct Lane {
-  std::vector<float> x;                    // at this tick; 0 when not judged
-  std::vector<std::uint8_t> ok;            // at this tick: judged, and not explained by an incident
-  std::vector<std::uint8_t> seen;          // at this tick: judged
-  std::vector<float> h3, h12, h48;         // EWMAs of x, not normalised
-  std::vector<float> focus;                // EWMA_18 before this tick, normalised
-  std::vector<float> drift;                // smoothed deviation in sigma, level based
-  std::vector<std::int64_t> out_since;     // the tick it left its band; 0 inside
-  std::vector<std::uint32_t> owner;        // incident number that explains it, 0 none
-  std::vector<std::int64_t> masked_until;  // tick; its owner's mask holds before it
-  std::vector<anomaly::Evidence> up, down;
-
-  std::size_t size() const { return x.size(); }
-  void resize(std::size_t n) {
-    x.resize(n), ok.resize(n), seen.resize(n), h3.resize(n), h12.resize(n), h48.resize(n),
-        focus.resize(n);
-    drift.resize(n), out_since.resize(n), owner.resize(n), masked_until.resize(n), up.resize(n),
-        down.resize(n);
-  }
-  void shrink() {
-    x.shrink_to_fit(), ok.shrink_to_fit(), seen.shrink_to_fit(), h3.shrink_to_fit();
-    h12.shrink_to_fit(), h48.shrink_to_fit(), focus.shrink_to_fit(), drift.shrink_to_fit();
-    out_since.shrink_to_fit(), owner.shrink_to_fit(), masked_until.shrink_to_fit();
-    up.shrink_to_fit(), down.shrink_to_fit();
-  }
-  bool masked(std::size_t i, std::int64_t tick) const {
-    return owner[i] != 0 && masked_until[i] > tick;
-  }
+struct ModelInfo {
+  std::string id;
+  // By its senders, indexes into words; 0 is the empty word.
+  std::uint32_t version = 0;
+  std::uint32_t region = 0;
+  std::uint32_t family = 0;
+  std::uint32_t team = 0;
+  std::uint32_t known = none;  // index into topology.models
+  std::int32_t scale = -1;
+  std::uint32_t local = none;
+  std::int64_t interval = 0;  // us; 0 while unknown
+  std::unique_ptr<Unsettled> unsettled;
   template <class A>
   void archive(A& a) {
-    a(x, ok, seen, h3, h12, h48, focus, drift, out_since, owner, masked_until, up, down);
+    a(id, version, region, family, team, scale, local, interval, unsettled);
   }
+};
+
+// What a unit is at this tick, and the bet on it.
+struct Unit {
+  static constexpr bool bulk = true;
+  // flags: what its value was, what a sample's reading said; `masked_flag` alone outlives the tick.
+  static constexpr std::uint8_t null_flag = 1, flat_flag = 2, learned_flag = 4, reading_flag = 8;
+  static constexpr std::uint8_t tail_shift = 4, tail_mask = 3;  // class of its tail, two bits
+  static constexpr std::uint8_t masked_flag = 64, unread_flag = 128;  // unread: a counter without a rate
+
+  float x = 0;            // the score; 0 when not judged. Before its channel is conditioned: the innovation
+  float focus = 0;        // EWMA_18 before this tick, normalised
+  std::uint8_t seen = 0;  // judged
+  std::uint8_t ok = 0;    // judged, and not explained by an incident
+  std::uint8_t moved = 0; // judged, and its EWMA_12 is beyond 1.96
+  std::uint8_t flags = 0;
+};
+static_assert(sizeof(Unit) == 12);
+
+// EWMAs of x, not normalised.
+struct Smooth {
+  static constexpr bool bulk = true;
+  float h3 = 0, h12 = 0, h48 = 0;
+};
+
+// h12, as N(0, 1): over sqrt(a / (2 - a)), a = 1/12.
+inline float normalised12(float h) {
+  return h * std::sqrt(23.0F);
+}
+
+struct Deviation {
+  static constexpr bool bulk = true;
+  float drift = 0;              // smoothed, in sigma, level based
+  std::uint32_t out_since = 0;  // 1 + the tick it left its band, since the scale's first; 0 inside
+};
+
+// The evidence against one unit.
+struct Bets {
+  static constexpr bool bulk = true;
+  anomaly::Evidence up{}, down{};
+};
+
+// Which incident explains a unit, and until when.
+struct Mask {
+  std::uint32_t owner = 0;         // incident number
+  std::int64_t until = 0;          // tick; it holds before it
+  template <class A>
+  void archive(A& a) {
+    a(owner, until);
+  }
+};
+
+// The units of a lane, over time. Normalised scores are N(0, 1) when nothing is wrong.
+struct Lane {
+  std::vector<Unit> unit;
+  std::vector<Smooth> smooth;
+  std::vector<Deviation> deviation;
+  std::vector<Bets> bets;
+  absl::flat_hash_map<std::uint32_t, Mask> masks;  // few units are explained at any time
+
+  std::size_t size() const { return unit.size(); }
+  void resize(std::size_t n) { grow(unit, n), grow(smooth, n), grow(deviation, n), grow(bets, n); }
+  bool masked(std::size_t i, std::int64_t tick) const {
+    if ((unit[i].flags & Unit::masked_flag) == 0) return false;
+    const auto mask = masks.find(static_cast<std::uint32_t>(i));
+    return mask != masks.end() && mask->second.until > tick;
+  }
+  std::uint32_t owner(std::size_t i) const {
+    const auto mask = masks.find(static_cast<std::uint32_t>(i));
+    return mask == masks.end() ? 0 : mask->second.owner;
+  }
+  void mask(std::uint32_t i, Mask mask) {
+    masks[i] = mask;
+    unit[i].flags |= Unit::masked_flag;
+  }
+  // Forgets masks that will never hold again after `tick`.
+  void forget_masks(std::int64_t tick);
+  template <class A>
+  void archive(A& a);
+};
+
+// The seasons of all series, hour by hour.
+class Seasons {
+ public:
+  void resize(std::size_t n);
+  anomaly::SeasonRef at(std::size_t i) {
+    return {nodes_.data() + i, node_counts_.data() + i, cells_.data() + i, cell_counts_.data() + i,
+            capacity_};
+  }
+  anomaly::SeasonView at(std::size_t i) const {
+    return {nodes_.data() + i, node_counts_.data() + i, capacity_};
+  }
+  std::size_t bytes() const {
+    return capacity_ * (anomaly::season_nodes + anomaly::season_cells) * (sizeof(float) + 1);
+  }
+  template <class A>
+  void archive(A& a);
+
+ private:
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;  // of each row; an hour a row
+  std::vector<float> nodes_, cells_;
+  std::vector<std::uint8_t> node_counts_, cell_counts_;
 };
 
 struct SeriesState {
+  static constexpr bool bulk = true;
   anomaly::Baseline base;
-  float covariance = 0.25F;  // with the channel's common factor
-  float family_covariance = 0.25F;
-  float family_variance = 0.25F;
-  float long_run = 1;         // L: EWMA of the squared slow EWMA
-  float slow = 0;             // EWMA_48 before the deflator
-  std::uint32_t model = 0;    // local
-  std::uint32_t channel = 0;  // local
-  std::uint32_t global = 0;
   std::uint32_t counter = none;   // index into counters
   std::uint32_t learning = none;  // index into learning buffers
   std::uint32_t bits = 0;         // of the last raw value
   std::uint32_t repeats = 0;      // how often it repeated
-  std::int64_t first_tick = 0;
-  std::int64_t last_tick = 0;
-  template <class A>
-  void archive(A& a) {
-    anomaly::Baseline& b = base;
-    a(b.level, b.abs_residual, b.last_residual, b.moment0, b.moment1, b.abs_innovation, b.log_floor,
-      b.tail_share, b.node, b.cell, b.node_count, b.cell_count, b.since_reset, b.total);
-    a(covariance, family_covariance, family_variance, long_run, slow, model, channel, global,
-      counter, learning, bits, repeats, first_tick, last_tick);
-  }
+  std::uint32_t first_tick = 0;   // since the scale's first
+  std::uint32_t last_tick = 0;
+};
+static_assert(sizeof(SeriesState) == 64);
+
+// How a series moves with others.
+struct Loading {
+  static constexpr bool bulk = true;
+  float covariance = 0.25F;  // with the channel's common factor
+  float family_covariance = 0.25F;
+  float family_variance = 0.25F;
+  float long_run = 1;  // L: EWMA of the squared slow EWMA
+  float slow = 0;      // EWMA_48 before the deflator
 };
 
 struct CounterState {
   double last = 0;
   std::int64_t millis = 0;
+  std::int32_t now_millis = 0;  // of this tick's value, before its end
   bool known = false;
   template <class A>
   void archive(A& a) {
@@ -176,16 +291,17 @@ struct CounterState {
   }
 };
 
-// What decides whether a series is judged on logarithms: its first values, then a sample of its
-// first week.
+// What decides whether a series is judged on logarithms: its first values, then a sample of its first week. A
+// series that was zero or less is not, and needs none.
 struct LearningBuffer {
-  std::vector<float> values;
-  std::vector<std::int64_t> ticks;
-  std::uint64_t count = 0;
-  bool positive = true;
+  static constexpr std::size_t slots = anomaly::Baseline::first_samples;
+  std::array<float, slots> values{};
+  std::uint32_t count = 0;
+  // Of the first values, since the scale's first tick; gone when all are there.
+  std::unique_ptr<std::array<std::uint32_t, slots>> ticks;
   template <class A>
   void archive(A& a) {
-    a(values, ticks, count, positive);
+    a(values, count, ticks);
   }
 };
 
@@ -215,6 +331,8 @@ struct Channel {
   std::uint32_t pool = 0;
   std::vector<std::uint32_t> series;
   std::vector<FamilyCell> families;
+  // By local model, when at least half of the models have the channel: its series, or none.
+  std::vector<std::uint32_t> unit_of;
   float factor = 0;
   float factor_variance = 0.25F;
   float slow_factor = 0;  // EWMA_12
@@ -229,7 +347,6 @@ struct Channel {
   }
 };
 
-enum EventKind : std::uint32_t { flat_event, null_event, missing_event, event_kinds };
 
 struct ScaleModel {
   std::uint32_t global = 0;
@@ -284,9 +401,10 @@ struct CellState {
 };
 
 struct Cell {
-  std::uint32_t channel = 0;  // >= channels.size(): event kinds follow
+  std::uint32_t channel = 0;  // of events: their kind
   bool event = false;
-  std::vector<std::uint32_t> units;  // in its lane
+  std::uint32_t size = 0;            // units; Scale::each_unit names them
+  std::vector<std::uint32_t> units;  // only where neither the channel nor the kind tells them
   CellState state;
 };
 
@@ -341,7 +459,7 @@ inline constexpr float absent_value = -std::numeric_limits<float>::infinity();
 struct HeatColumn {
   Timestamp ts;
   std::vector<std::uint8_t> score;  // by local model
-  std::vector<float> drift;         // the worst |deviation|, for the trend
+  std::vector<float> drift;         // the worst |deviation|, for the trend; of the last six hours
   template <class A>
   void archive(A& a) {
     a(ts, score, drift);
@@ -355,37 +473,38 @@ struct Scale {
       std::numeric_limits<std::int64_t>::min();  // the last closed tick; min: none yet
   std::int64_t first_tick = 0;
   std::int64_t data_tick = 0;  // the last closed one that held a sample
-  std::map<std::int64_t, std::vector<Pending>> open;
+  std::map<std::int64_t, OpenTick> open;
 
   std::vector<ScaleModel> models;
   std::vector<std::string> families;
+  // By local series.
   std::vector<SeriesState> series;
+  std::vector<std::uint32_t> model_of;
+  std::vector<std::uint32_t> channel_of;
+  std::vector<Loading> loading;
+  Seasons seasons;
+  Lane metrics;
   std::vector<CounterState> counters;
-  std::vector<LearningBuffer> learning;
-  std::vector<std::uint32_t> learning_free;
+  std::vector<std::unique_ptr<LearningBuffer>> learning;  // with holes, which are closed now and then
+  std::size_t learning_used = 0;
   std::vector<Channel> channels;
   std::vector<Pool> pools;  // the first is that of all small metrics
-  Lane metrics;
   Lane events;  // 3 * model + kind
   std::vector<Group> groups;
+  // Cells as (group, cell), those of a channel together: they read the same units.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> cell_order;
   // States of cells and histories of groups that the present topology has not; by group id, then
   // channel.
   std::map<std::string, KeptGroup> kept;
 
   std::deque<Column> recent;
   std::deque<HeatColumn> heat;
+  // The newest values of series that have a fixed limit; null where there is none to compare.
+  std::map<std::uint32_t, double> limited;
 
-  // Scratch of one tick, by local series.
-  std::vector<std::int64_t> stamp;
-  std::vector<double> value;
-  std::vector<std::int32_t> millis;
-  std::vector<float> z;
-  std::vector<std::uint8_t> has_z;
-  std::vector<float> week_term;     // of this tick, for week_gain
-  std::vector<std::uint8_t> flags;  // what a value was: null_flag | flat_flag | learned_flag
   std::size_t last_count = 0;       // samples of the last tick that had any
   std::int64_t cached_tick = std::numeric_limits<std::int64_t>::min();
-  std::vector<Pending>* cached = nullptr;
+  OpenTick* cached = nullptr;
 
   double ticks_per_day() const { return 86400e6 / static_cast<double>(step); }
   double ticks_per_week() const { return 7 * ticks_per_day(); }
@@ -395,6 +514,27 @@ struct Scale {
   // Moves what the groups know into `kept`.
   void keep_groups(std::map<std::string, KeptGroup>& into) const;
   std::string cell_name(const Cell& cell) const;
+  // A tick since the scale's first, as series keep it, and back.
+  std::uint32_t since_start(std::int64_t tick) const {
+    return static_cast<std::uint32_t>(tick - first_tick);
+  }
+  std::int64_t tick_at(std::uint32_t since) const {
+    return first_tick + static_cast<std::int64_t>(since);
+  }
+  Timestamp out_since(const Deviation& d) const { return end_of(tick_at(d.out_since - 1)); }
+  // f(unit) for each unit of a cell, by model.
+  template <class F>
+  void each_unit(const Group& group, const Cell& cell, F&& f) const {
+    if (cell.event) {
+      for (const std::uint32_t m : group.members) f(event_kinds * m + cell.channel);
+    } else if (!cell.units.empty()) {
+      for (const std::uint32_t u : cell.units) f(u);
+    } else {
+      const std::vector<std::uint32_t>& unit_of = channels[cell.channel].unit_of;
+      for (const std::uint32_t m : group.members)
+        if (unit_of[m] != none) f(unit_of[m]);
+    }
+  }
   // Name of a channel, events included.
   const std::string& channel_name(std::uint32_t channel) const;
 
@@ -469,21 +609,75 @@ struct Ranking {
   std::uint32_t moved = 0;
 };
 
+// Finds a position in a vector by what stands there, without keeping that twice.
+struct WordHash {
+  using is_transparent = void;
+  const std::vector<std::string>* words;
+  std::size_t operator()(std::string_view s) const { return absl::Hash<std::string_view>{}(s); }
+  std::size_t operator()(std::uint32_t i) const { return (*this)((*words)[i]); }
+};
+struct WordEqual {
+  using is_transparent = void;
+  const std::vector<std::string>* words;
+  bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
+  bool operator()(std::uint32_t a, std::string_view b) const { return (*words)[a] == b; }
+  bool operator()(std::string_view a, std::uint32_t b) const { return (*words)[b] == a; }
+};
+struct ModelHash {
+  using is_transparent = void;
+  const std::vector<ModelInfo>* models;
+  std::size_t operator()(std::string_view s) const { return absl::Hash<std::string_view>{}(s); }
+  std::size_t operator()(std::uint32_t i) const { return (*this)((*models)[i].id); }
+};
+struct ModelEqual {
+  using is_transparent = void;
+  const std::vector<ModelInfo>* models;
+  bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
+  bool operator()(std::uint32_t a, std::string_view b) const { return (*models)[a].id == b; }
+  bool operator()(std::string_view a, std::uint32_t b) const { return (*models)[b].id == a; }
+};
+// A series by (model, metric), an alias by (series, said), what was said by (model, attributes).
+using Pair = std::pair<std::uint32_t, std::uint32_t>;
+inline Pair key_of(const SeriesInfo& s) { return {s.model, s.metric}; }
+inline Pair key_of(const Alias& a) { return {a.series, a.said}; }
+inline Pair key_of(const Said& s) { return {s.model, s.attributes}; }
+template <class T>
+struct PairHash {
+  using is_transparent = void;
+  const std::vector<T>* items;
+  std::size_t operator()(const Pair& p) const { return absl::Hash<Pair>{}(p); }
+  std::size_t operator()(std::uint32_t i) const { return (*this)(key_of((*items)[i])); }
+};
+template <class T>
+struct PairEqual {
+  using is_transparent = void;
+  const std::vector<T>* items;
+  bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
+  bool operator()(std::uint32_t a, const Pair& b) const { return key_of((*items)[a]) == b; }
+  bool operator()(const Pair& a, std::uint32_t b) const { return key_of((*items)[b]) == a; }
+};
+template <class T>
+using PairIndex = absl::flat_hash_set<std::uint32_t, PairHash<T>, PairEqual<T>>;
+
 struct Engine {
   Settings settings;
   Topology topology;
   std::vector<std::vector<std::uint32_t>> dependants;  // by dependency, indexes of topology.models
 
-  std::vector<std::string> words;
-  absl::flat_hash_map<std::string, std::uint32_t> word_index;
+  std::vector<std::string> words = {""};
+  absl::flat_hash_set<std::uint32_t, WordHash, WordEqual> word_index{0, {&words}, {&words}};
+  std::vector<Said> said;
+  PairIndex<Said> said_index{0, {&said}, {&said}};
   std::vector<Alias> aliases;
-  absl::flat_hash_map<Alias::Key, std::uint32_t> alias_index;
+  PairIndex<Alias> alias_index{0, {&aliases}, {&aliases}};
   std::vector<SeriesInfo> series;
-  absl::flat_hash_map<std::int64_t, std::uint32_t> series_index;  // by SeriesId
+  PairIndex<SeriesInfo> series_index{0, {&series}, {&series}};
+  std::size_t unplaced = 0;  // series that no scale has yet
   std::vector<ModelInfo> models;
-  absl::flat_hash_map<std::string, std::uint32_t> model_index;
-  absl::flat_hash_map<std::int64_t, std::vector<std::uint32_t>> sets;
-  std::vector<std::uint32_t> unlearned;  // models whose interval is not known
+  absl::flat_hash_set<std::uint32_t, ModelHash, ModelEqual> model_index{0, {&models}, {&models}};
+  absl::flat_hash_map<std::int64_t, Slots> sets;
+  std::vector<std::uint32_t> slot_aliases;  // of sets whose aliases do not count up
+  std::vector<std::uint32_t> unlearned;     // models whose interval is not known
 
   std::vector<std::unique_ptr<Scale>> scales;                      // by step
   std::int64_t newest = std::numeric_limits<std::int64_t>::min();  // us
@@ -505,6 +699,13 @@ struct Engine {
                          const ModelAttributes& attributes);
   void declare(const SeriesSet& set);
   void observe(const LogRows& rows);
+  const std::string& family_of(const ModelInfo& m) const { return known_or(m, &Model::family, m.family); }
+  const std::string& region_of(const ModelInfo& m) const { return known_or(m, &Model::region, m.region); }
+  const std::string& team_of(const ModelInfo& m) const { return known_or(m, &Model::team, m.team); }
+  const std::string& known_or(const ModelInfo& m, std::string Model::*field, std::uint32_t said_word) const {
+    const bool known = m.known != none && !(topology.models[m.known].*field).empty();
+    return known ? topology.models[m.known].*field : words[said_word];
+  }
   void observe(std::uint32_t alias, Timestamp ts, double value);
   void place(std::int32_t scale, std::uint32_t alias, Timestamp ts, double value, bool was_waiting);
   void observe(const Event& event);
@@ -520,18 +721,25 @@ struct Engine {
   // join.cpp
   void join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> newcomers);
   void regroup(Scale& scale);
+  bool limited(std::string_view metric) const;  // by a setting
 
   // tick.cpp
   void close(std::uint32_t scale, std::int64_t tick, std::vector<Finding>& findings);
-  void gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pending);
-  void read_baselines(Scale& scale, std::int64_t tick);
+  // `at` of a local series: 1 + the index of its value in `pending`; 0 without one.
+  using At = std::vector<std::uint32_t>;
+  At gather(Scale& scale, std::int64_t tick, OpenTick& pending);
+  bool pooling(const Scale& scale, std::int64_t tick) const;
+  void read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& pending);
+  void forget_learned(Scale& scale);
+  void pour(Scale& scale);
   void condition(Scale& scale, std::int64_t tick, Channel& channel);
-  void place_weeks(Scale& scale, std::int64_t tick);
+  // week_terms  by local series; empty outside the border hours
+  void place_weeks(Scale& scale, std::int64_t tick, const std::vector<float>& week_terms);
   void judge_events(Scale& scale, std::int64_t tick);
 
   // evidence.cpp
   void weigh(Scale& scale, std::int64_t tick);
-  void remember(Scale& scale, std::int64_t tick);
+  void remember(Scale& scale, std::int64_t tick, const At& at, const OpenTick& pending);
   double threshold(const Scale& scale) const;
   double days_left(const Scale& scale) const;
 
@@ -553,6 +761,9 @@ struct Engine {
 
   // view.cpp
   FleetView view() const;
+
+  // memory.cpp
+  std::vector<MemoryPart> memory() const;
 
   // Runs body(first, last) over pieces of [0, n) on all workers; each index writes its own slots.
   void each(std::size_t n, std::size_t grain,

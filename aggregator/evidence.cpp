@@ -15,30 +15,27 @@ constexpr float focus_width_min = 2.5F;  // effective number of models a focused
 constexpr float focus_gain = 1.0F / 18;
 constexpr std::size_t history_max = 144;
 
-float normalised12(float h) {
-  return h * std::sqrt(23.0F);
-}  // / sqrt(a / (2 - a)), a = 1/12
-
-void weigh_cell(Cell& cell, const Lane& lane, const std::array<float, 4>& tilt, double share,
-                float fortnight10) {
+void weigh_cell(const Scale& scale, const Group& group, Cell& cell, const std::array<float, 4>& tilt,
+                double share, float fortnight10) {
+  const Lane& lane = cell.event ? scale.events : scale.metrics;
   CellState& state = cell.state;
   double sum = 0;
   double up_w = 0, up_ww = 0, up_wx = 0, down_w = 0, down_ww = 0, down_wx = 0;
   std::uint32_t n = 0;
   std::uint32_t moved = 0;
-  for (const std::uint32_t u : cell.units) {
-    if (!lane.seen[u]) continue;
-    const float y = normalised12(lane.h12[u]);
-    moved += (cell.event ? y : std::abs(y)) > 1.96F ? 1 : 0;
-    if (!lane.ok[u]) continue;
+  scale.each_unit(group, cell, [&](std::uint32_t index) {
+    const Unit& unit = lane.unit[index];
+    if (!unit.seen) return;
+    moved += unit.moved;
+    if (!unit.ok) return;
     ++n;
-    const auto x = static_cast<double>(lane.x[u]);
+    const auto x = static_cast<double>(unit.x);
     sum += x;
-    const double up = std::max(0.0, static_cast<double>(lane.focus[u]) - 1);
-    const double down = std::max(0.0, -static_cast<double>(lane.focus[u]) - 1);
+    const double up = std::max(0.0, static_cast<double>(unit.focus) - 1);
+    const double down = std::max(0.0, -static_cast<double>(unit.focus) - 1);
     up_w += up, up_ww += up * up, up_wx += up * x;
     down_w += down, down_ww += down * down, down_wx += down * x;
-  }
+  });
   state.present = n;
   state.moved = moved;
   if (n < dense_members_min) return;
@@ -54,14 +51,14 @@ void weigh_cell(Cell& cell, const Lane& lane, const std::array<float, 4>& tilt, 
     anomaly::update(state.dense_up, state.dense_down, u, tilt, weight);
   }
   const double rho = std::max(0.0, static_cast<double>(state.variance) - 1) / (n - 1);
-  const auto bet = [&](double w, double ww, double wx, float sign, float& scale,
+  const auto bet = [&](double w, double ww, double wx, float sign, float& moment,
                        anomaly::Evidence& v) {
     if (ww <= 0 || w * w / ww < static_cast<double>(focus_width_min)) return;
     const auto raw = static_cast<float>(static_cast<double>(sign) * wx /
                                         std::sqrt(ww * (1 + rho * (w * w / ww - 1))));
-    const float bet_u = std::clamp(raw / std::max(1.0F, std::sqrt(scale)), -6.0F, 6.0F);
+    const float bet_u = std::clamp(raw / std::max(1.0F, std::sqrt(moment)), -6.0F, 6.0F);
     anomaly::update(v, bet_u, tilt, weight);
-    scale += fortnight10 * (std::min(raw * raw, 12.25F) - scale);
+    moment += fortnight10 * (std::min(raw * raw, 12.25F) - moment);
   };
   bet(up_w, up_ww, up_wx, 1, state.focus_up, state.sparse_up);
   if (!cell.event) bet(down_w, down_ww, down_wx, -1, state.focus_down, state.sparse_down);
@@ -100,18 +97,28 @@ void Engine::weigh(Scale& scale, std::int64_t tick) {
   const std::int64_t stride = std::max<std::int64_t>(
       1, static_cast<std::int64_t>(scale.ticks_per_day() / static_cast<double>(history_max)));
   const bool keep = tick % stride == 0;
-  each(scale.groups.size(), 1, [&](std::size_t first, std::size_t last) {
+  // Cells one by one, those of a channel together, as they read the same units; the fleet's are as much work as
+  // a dependency's whole group.
+  std::vector<double> cell_share(scale.groups.size());
+  for (std::size_t g = 0; g < scale.groups.size(); ++g) {
+    const Group& group = scale.groups[g];
+    std::size_t testable = 0;
+    for (const Cell& cell : group.cells) testable += cell.size >= dense_members_min ? 1 : 0;
+    cell_share[g] = testable > 0 ? group.share / static_cast<double>(testable) : 0;
+  }
+  const auto weigh_cells = [&](std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      const auto [g, c] = scale.cell_order[i];
+      Group& group = scale.groups[g];
+      Cell& cell = group.cells[c];
+      const std::array<float, 4>& tilt = cell.event ? plain : scale.channels[cell.channel].tilt;
+      weigh_cell(scale, group, cell, tilt, cell_share[g], ten_days);
+    }
+  };
+  each(scale.cell_order.size(), 4, weigh_cells);
+  each(scale.groups.size(), 16, [&](std::size_t first, std::size_t last) {
     for (std::size_t g = first; g < last; ++g) {
       Group& group = scale.groups[g];
-      std::size_t testable = 0;
-      for (const Cell& cell : group.cells)
-        testable += cell.units.size() >= dense_members_min ? 1 : 0;
-      for (Cell& cell : group.cells) {
-        const Lane& lane = cell.event ? scale.events : scale.metrics;
-        const std::array<float, 4>& tilt = cell.event ? plain : scale.channels[cell.channel].tilt;
-        weigh_cell(cell, lane, tilt, testable > 0 ? group.share / static_cast<double>(testable) : 0,
-                   ten_days);
-      }
       group.summarise();
       if (!keep || group.members.size() < dense_members_min) continue;
       const double ratio =
@@ -126,8 +133,9 @@ void Engine::weigh(Scale& scale, std::int64_t tick) {
     const float norm = std::sqrt((2 - focus_gain) / focus_gain);
     each(lane.size(), 4096, [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i) {
-        if (!lane.seen[i]) continue;
-        lane.focus[i] += focus_gain * (norm * lane.x[i] - lane.focus[i]);
+        Unit& unit = lane.unit[i];
+        if (!unit.seen) continue;
+        unit.focus += focus_gain * (norm * unit.x - unit.focus);
       }
     });
   };
@@ -139,16 +147,19 @@ void Engine::weigh(Scale& scale, std::int64_t tick) {
     for (std::size_t m = first; m < last; ++m) {
       ScaleModel& model = scale.models[m];
       double evidence = 0;
+      float worst_drift = 0;
       model.worst = none;
       for (const std::uint32_t s : model.series) {
-        evidence += static_cast<double>(anomaly::sum(scale.metrics.up[s]) +
-                                        anomaly::sum(scale.metrics.down[s]));
-        if (model.worst == none ||
-            std::abs(scale.metrics.drift[s]) > std::abs(scale.metrics.drift[model.worst]))
+        const Bets& bets = scale.metrics.bets[s];
+        evidence += static_cast<double>(anomaly::sum(bets.up) + anomaly::sum(bets.down));
+        const float drift = std::abs(scale.metrics.deviation[s].drift);
+        if (model.worst == none || drift > worst_drift) {
           model.worst = s;
+          worst_drift = drift;
+        }
       }
       for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
-        evidence += static_cast<double>(anomaly::sum(scale.events.up[event_kinds * m + kind]));
+        evidence += static_cast<double>(anomaly::sum(scale.events.bets[event_kinds * m + kind].up));
       model.evidence = static_cast<float>(evidence);
       model.score = score_of(evidence, scale.single_share, a);
     }
@@ -159,33 +170,41 @@ void Engine::weigh(Scale& scale, std::int64_t tick) {
     const Cell* cell = group.strongest();
     if (score == 0 || cell == nullptr) continue;
     const Lane& lane = cell->event ? scale.events : scale.metrics;
-    for (const std::uint32_t unit : cell->units) {
-      if (std::abs(normalised12(lane.h12[unit])) <= 2) continue;
-      ScaleModel& model = scale.models[cell->event ? unit / event_kinds : scale.series[unit].model];
+    scale.each_unit(group, *cell, [&](std::uint32_t unit) {
+      if (std::abs(normalised12(lane.smooth[unit].h12)) <= 2) return;
+      ScaleModel& model = scale.models[cell->event ? unit / event_kinds : scale.model_of[unit]];
       model.score = std::max(model.score, score);
-    }
+    });
   }
 }
 
-void Engine::remember(Scale& scale, std::int64_t tick) {
+void Engine::remember(Scale& scale, std::int64_t tick, const At& at, const OpenTick& pending) {
   HeatColumn column;
   column.ts = scale.end_of(tick);
+  column.score.reserve(scale.models.size());
+  // The trend compares with six hours ago, where the strip reaches so far.
+  const auto six_hours = static_cast<std::size_t>(scale.ticks_per_day() / 4);
+  if (six_hours >= 1 && six_hours < history_max) column.drift.reserve(scale.models.size());
   for (const ScaleModel& m : scale.models) {
     const bool alive = static_cast<double>(tick - m.last_tick) <
                        static_cast<double>(m.step) * settings.no_data_intervals;
     column.score.push_back(alive ? m.score : 255);
-    column.drift.push_back(m.worst == none ? 0 : std::abs(scale.metrics.drift[m.worst]));
+    if (column.drift.capacity() > 0)
+      column.drift.push_back(m.worst == none ? 0
+                                             : std::abs(scale.metrics.deviation[m.worst].drift));
   }
   for (const Case& c : cases) {
     if (c.incident.state != Incident::State::open) continue;
     for (const CaseUnit& unit : c.affected) {
       if (scales[unit.scale].get() != &scale) continue;
-      const std::uint32_t m = unit.event ? unit.unit / event_kinds : scale.series[unit.unit].model;
+      const std::uint32_t m = unit.event ? unit.unit / event_kinds : scale.model_of[unit.unit];
       if (column.score[m] != 255) column.score[m] = std::max(column.score[m], explained_score);
     }
   }
   scale.heat.push_back(std::move(column));
   while (scale.heat.size() > history_max) scale.heat.pop_front();
+  if (scale.heat.size() > six_hours + 1)
+    scale.heat[scale.heat.size() - 2 - six_hours].drift = {};
 
   // Values for the charts: one column per ten minutes or tick, a day of them (two of hourly ones),
   // fewer in a very large fleet.
@@ -200,9 +219,18 @@ void Engine::remember(Scale& scale, std::int64_t tick) {
   Column& newest_column = scale.recent.back();
   newest_column.ts = scale.end_of(tick);
   newest_column.values.resize(scale.series.size(), absent_value);
-  for (std::size_t s = 0; s < scale.series.size(); ++s)
-    if (scale.stamp[s] == tick && !is_null(scale.value[s]))
-      newest_column.values[s] = static_cast<float>(scale.value[s]);
+  const auto write = [&](std::size_t first, std::size_t last) {
+    for (std::size_t s = first; s < last; ++s)
+      if (at[s] != 0 && (scale.metrics.unit[s].flags & Unit::null_flag) == 0)
+        newest_column.values[s] = static_cast<float>(pending.values[at[s] - 1]);
+  };
+  each(at.size(), 4096, write);
+  for (auto& [s, value] : scale.limited) {
+    if ((scale.metrics.unit[s].flags & (Unit::null_flag | Unit::unread_flag)) != 0)
+      value = null_value();
+    else if (at[s] != 0)
+      value = pending.values[at[s] - 1];
+  }
   const std::uint64_t bytes = std::max<std::uint64_t>(1, scale.series.size() * sizeof(float));
   const auto points = static_cast<std::uint64_t>(
       std::max(48.0, scale.ticks_per_day() / static_cast<double>(stride)));

@@ -14,7 +14,7 @@
 namespace muster::aggregator {
 namespace {
 
-constexpr std::string_view magic = "muster-fleet/1\n";
+constexpr std::string_view magic = "muster-fleet/2\n";
 
 }  // namespace
 
@@ -54,22 +54,47 @@ void Engine::each(std::size_t n, std::size_t grain,
 }
 
 template <class A>
+void Lane::archive(A& a) {
+  a(unit, smooth, deviation, bets);
+  std::map<std::uint32_t, Mask> sorted(masks.begin(), masks.end());
+  a(sorted);
+  if constexpr (A::reading) masks.insert(sorted.begin(), sorted.end());
+}
+
+template <class A>
+void Seasons::archive(A& a) {
+  std::uint64_t n = size_;
+  a(n);
+  if constexpr (A::reading) {
+    if (n > a.left()) {
+      a.fail();
+      return;
+    }
+    resize(n);
+  }
+  const auto rows = [&](auto& all, std::size_t count) {
+    for (std::size_t k = 0; k < count; ++k) a.bytes(all.data() + k * capacity_, n * sizeof all[0]);
+  };
+  rows(nodes_, anomaly::season_nodes);
+  rows(node_counts_, anomaly::season_nodes);
+  rows(cells_, anomaly::season_cells);
+  rows(cell_counts_, anomaly::season_cells);
+}
+
+template <class A>
 void Scale::archive(A& a) {
-  a(step, longest, closed, first_tick, data_tick, open, models, families, series, counters,
-    learning, learning_free, channels, pools, metrics, events, kept, recent, heat, stamp, value,
-    single_share);
+  a(step, longest, closed, first_tick, data_tick, open, models, families, series, model_of,
+    channel_of, loading, seasons, metrics, counters, learning, channels, pools, events, kept,
+    recent, heat, limited, last_count, single_share);
 }
 
 template <class A>
 void Engine::archive(A& a) {
-  std::map<std::int64_t, std::vector<std::uint32_t>> set_slots;
-  if constexpr (!A::reading)
-    for (const auto& [id, slots] : sets) set_slots[id] = slots;
-  a(set_slots);
-  if constexpr (A::reading)
-    for (auto& [id, slots] : set_slots) sets[id] = std::move(slots);
-  a(models, words, aliases, series, unlearned, newest, versions_said, events, cases, last_number,
-    pages, now);
+  std::map<std::int64_t, Slots> sorted(sets.begin(), sets.end());
+  a(sorted);
+  if constexpr (A::reading) sets.insert(sorted.begin(), sorted.end());
+  a(slot_aliases, models, words, said, aliases, series, unlearned, newest, versions_said, events,
+    cases, last_number, pages, now);
   a(counters.samples, counters.late, counters.duplicates, counters.unknown_set,
     counters.before_interval, counters.not_judged, counters.ticks, counters.series, counters.models,
     counters.pages, counters.candidates_dropped);
@@ -92,19 +117,31 @@ void Engine::archive(A& a) {
 }
 
 void Engine::reindex() {
-  for (std::uint32_t i = 0; i < words.size(); ++i) word_index[words[i]] = i;
-  for (std::uint32_t i = 0; i < models.size(); ++i) model_index[models[i].id] = i;
-  for (std::uint32_t i = 0; i < aliases.size(); ++i) alias_index[aliases[i].key()] = i;
-  for (std::uint32_t i = 0; i < series.size(); ++i)
-    series_index[static_cast<std::int64_t>(
-        series_id(models[series[i].model].id, words[series[i].metric]))] = i;
+  const auto refill = [](auto& index, std::size_t n) {
+    index.clear();
+    index.reserve(n);
+    for (std::uint32_t i = 0; i < n; ++i) index.insert(i);
+  };
+  refill(word_index, words.size());
+  refill(model_index, models.size());
+  refill(said_index, said.size());
+  refill(series_index, series.size());
+  refill(alias_index, aliases.size());
+  unplaced = 0;
+  for (const SeriesInfo& s : series) unplaced += s.local == none ? 1 : 0;
   for (const auto& scale : scales) {
-    const std::size_t n = scale->series.size();
-    scale->millis.resize(n);
-    scale->z.resize(n);
-    scale->has_z.resize(n);
-    scale->flags.resize(n);
-    scale->week_term.resize(n);
+    scale->learning_used = 0;
+    for (const auto& buffer : scale->learning) scale->learning_used += buffer ? 1 : 0;
+    // The settings may have changed.
+    std::map<std::uint32_t, double> limited_now;
+    for (const Channel& channel : scale->channels) {
+      if (!limited(channel.name)) continue;
+      for (const std::uint32_t s : channel.series) {
+        const auto known = scale->limited.find(s);
+        limited_now[s] = known == scale->limited.end() ? null_value() : known->second;
+      }
+    }
+    scale->limited = std::move(limited_now);
   }
 }
 
@@ -144,6 +181,10 @@ FleetView Fleet::view() const {
 }
 const Counters& Fleet::counters() const {
   return engine_->counters;
+}
+
+std::vector<MemoryPart> Fleet::memory() const {
+  return engine_->memory();
 }
 
 Timestamp Fleet::closed() const { return engine_->now; }

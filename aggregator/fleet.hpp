@@ -36,6 +36,13 @@ struct Counters {
       0;  // evidence crossed the line, and no cause was likely enough
 };
 
+// A part of what a fleet keeps in memory.
+struct MemoryPart {
+  std::string what;
+  std::uint64_t count = 0;  // of what it holds
+  std::uint64_t bytes = 0;
+};
+
 // The evidence over a whole fleet: samples in event time, in any order within the lateness, to
 // incidents with one cause each. No clock, no thread of its own: the same samples give the same
 // findings, bit for bit, whatever the number of workers, the order within a tick, and how often
@@ -73,6 +80,9 @@ class Fleet {
   Timestamp closed() const;  // the end of the newest closed tick; 1970 before the first
   std::vector<Incident> open_incidents() const;
   const Counters& counters() const;
+  // All that it keeps between two ticks, part by part: room that was asked for, whether used or not. The sum is
+  // within a few per cent of what the allocator gives.
+  std::vector<MemoryPart> memory() const;
 
   // All of its memory as bytes; restored, it goes on as if it had never stopped. The format is this
   // build's own: a snapshot of another version is refused, and the log is read again.

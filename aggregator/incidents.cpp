@@ -48,12 +48,10 @@ void Engine::explain(std::uint32_t index, std::int64_t tick, Case& c, const Rank
   std::vector<std::uint8_t> touched_events(scale.events.size());
   const auto mask = [&](bool event, std::uint32_t u) {
     Lane& lane = event ? scale.events : scale.metrics;
-    if (lane.masked(u, tick) && lane.owner[u] != c.number) return;
+    if (lane.masked(u, tick) && lane.owner(u) != c.number) return;
     (event ? touched_events : touched_metrics)[u] = 1;
-    lane.owner[u] = c.number;
-    lane.masked_until[u] = for_ever;
-    lane.up[u] = {};
-    lane.down[u] = {};
+    lane.mask(u, {.owner = c.number, .until = for_ever});
+    lane.bets[u] = {};
   };
   // Members x hit channels of the cause, and affected models x all channels.
   if (group != nullptr) {
@@ -61,7 +59,7 @@ void Engine::explain(std::uint32_t index, std::int64_t tick, Case& c, const Rank
     for (const Cell& cell : group->cells) {
       const std::uint32_t channel = cell.event ? base + cell.channel : cell.channel;
       if (std::find(ranking.hit.begin(), ranking.hit.end(), channel) == ranking.hit.end()) continue;
-      for (const std::uint32_t u : cell.units) mask(cell.event, u);
+      scale.each_unit(*group, cell, [&](std::uint32_t u) { mask(cell.event, u); });
     }
   }
   for (const std::uint32_t m : ranking.models) {
@@ -72,20 +70,20 @@ void Engine::explain(std::uint32_t index, std::int64_t tick, Case& c, const Rank
   for (Group& g : scale.groups) {
     for (Cell& cell : g.cells) {
       const auto& touched = cell.event ? touched_events : touched_metrics;
-      if (std::any_of(cell.units.begin(), cell.units.end(),
-                      [&](std::uint32_t u) { return touched[u] != 0; }))
-        cell.state.restart();
+      bool lost = false;
+      scale.each_unit(g, cell, [&](std::uint32_t u) { lost = lost || touched[u] != 0; });
+      if (lost) cell.state.restart();
     }
     g.summarise();
   }
   for (ScaleModel& m : scale.models) {
     double evidence = 0;
     for (const std::uint32_t s : m.series)
-      evidence += static_cast<double>(anomaly::sum(scale.metrics.up[s]) +
-                                      anomaly::sum(scale.metrics.down[s]));
+      evidence += static_cast<double>(anomaly::sum(scale.metrics.bets[s].up) +
+                                      anomaly::sum(scale.metrics.bets[s].down));
     const auto at = static_cast<std::size_t>(&m - scale.models.data());
     for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
-      evidence += static_cast<double>(anomaly::sum(scale.events.up[event_kinds * at + kind]));
+      evidence += static_cast<double>(anomaly::sum(scale.events.bets[event_kinds * at + kind].up));
     m.evidence = static_cast<float>(evidence);
   }
 
@@ -109,9 +107,8 @@ void Engine::explain(std::uint32_t index, std::int64_t tick, Case& c, const Rank
 void Engine::release(const Case& c) {
   for (const auto& scale : scales)
     for (Lane* lane : {&scale->metrics, &scale->events})
-      for (std::size_t u = 0; u < lane->size(); ++u)
-        if (lane->owner[u] == c.number && lane->masked_until[u] == for_ever)
-          lane->masked_until[u] = scale->closed + mask_after;
+      for (auto& [u, mask] : lane->masks)
+        if (mask.owner == c.number && mask.until == for_ever) mask.until = scale->closed + mask_after;
 }
 
 void Engine::fill(Case& c, const Ranking& ranking) {
@@ -125,7 +122,7 @@ void Engine::fill(Case& c, const Ranking& ranking) {
   i.team.clear();
   const Scored& best = ranking.all.front();
   if (best.kind == Scored::Kind::group) i.team = scale.groups[best.index].team;
-  if (best.kind == Scored::Kind::single) i.team = models[scale.models[best.index].global].team();
+  if (best.kind == Scored::Kind::single) i.team = team_of(models[scale.models[best.index].global]);
   if (!ranking.hit.empty()) {
     const auto base = static_cast<std::uint32_t>(scale.channels.size());
     c.hit_event = ranking.hit.front() >= base;
@@ -150,17 +147,17 @@ void Engine::refresh(Case& c) {
     const Scale& scale = *scales[unit.scale];
     const Lane& lane = lane_of(scale, unit);
     AffectedSeries a;
-    std::int64_t out = lane.out_since[unit.unit];
+    const Deviation& deviation = lane.deviation[unit.unit];
     if (unit.event) {
       a.model = models[scale.models[unit.unit / event_kinds].global].id;
       a.metric = scale.channel_name(static_cast<std::uint32_t>(scale.channels.size()) +
                                     unit.unit % event_kinds);
     } else {
-      a.model = models[scale.models[scale.series[unit.unit].model].global].id;
-      a.metric = scale.channels[scale.series[unit.unit].channel].name;
+      a.model = models[scale.models[scale.model_of[unit.unit]].global].id;
+      a.metric = scale.channels[scale.channel_of[unit.unit]].name;
     }
-    a.sigma = static_cast<double>(lane.drift[unit.unit]);
-    a.since = out != 0 ? scale.end_of(out) : i.opened_at;
+    a.sigma = static_cast<double>(deviation.drift);
+    a.since = deviation.out_since != 0 ? scale.out_since(deviation) : i.opened_at;
     model_names.insert(a.model);
     metric_names.insert(a.metric);
     lines.emplace_back(std::move(a), &unit);
@@ -177,18 +174,19 @@ void Engine::refresh(Case& c) {
     const Scale& scale = *scales[unit->scale];
     if (charted < charted_max && !unit->event) {
       ++charted;
-      const SeriesState& s = scale.series[unit->unit];
-      const float half = 1.96F * anomaly::spread(s.base);
+      const anomaly::Baseline& base = scale.series[unit->unit].base;
+      const std::int32_t week_shift = scale.models[scale.model_of[unit->unit]].week_shift;
+      const float half = 1.96F * anomaly::spread(base);
       for (const Column& column : scale.recent) {
         const anomaly::Phase phase =
-            anomaly::phase_of(column.ts.us / 1'000'000, scale.models[s.model].week_shift);
-        const float middle = anomaly::usual(s.base, phase);
+            anomaly::phase_of(column.ts.us / 1'000'000, week_shift);
+        const float middle = anomaly::usual(base, scale.seasons.at(unit->unit), phase);
         const float v =
             unit->unit < column.values.size() ? column.values[unit->unit] : absent_value;
         a.ts.push_back(column.ts);
         a.value.push_back(v == absent_value ? std::nullopt : std::optional(static_cast<double>(v)));
-        a.low.push_back(anomaly::untransformed(s.base, middle - half));
-        a.high.push_back(anomaly::untransformed(s.base, middle + half));
+        a.low.push_back(anomaly::untransformed(base, middle - half));
+        a.high.push_back(anomaly::untransformed(base, middle + half));
       }
     }
     i.affected.push_back(std::move(a));
@@ -252,9 +250,9 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
       return;
     }
     for (const std::uint32_t s : scale.models[c.index].series)
-      scale.metrics.up[s] = scale.metrics.down[s] = {};
+      scale.metrics.bets[s] = {};
     for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
-      scale.events.up[event_kinds * c.index + kind] = {};
+      scale.events.bets[event_kinds * c.index + kind].up = {};
     scale.models[c.index].evidence = 0;
   };
   const bool learning = days_left(scale) > 0;
@@ -361,8 +359,9 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
     fill(c, ranking);
     explain(index, tick, c, ranking, cause_group);
     for (const CaseUnit& unit : c.affected) {
-      const std::int64_t out = lane_of(scale, unit).out_since[unit.unit];
-      if (out != 0) i.started_at = std::min(i.started_at, scale.end_of(out));
+      const Deviation& deviation = lane_of(scale, unit).deviation[unit.unit];
+      if (deviation.out_since != 0)
+        i.started_at = std::min(i.started_at, scale.out_since(deviation));
     }
     refresh(c);
     restart(candidate);
@@ -388,7 +387,7 @@ void Engine::upkeep(std::uint32_t index, std::int64_t tick, std::vector<Finding>
     // How far the affected are from what was usual before, in their own sigmas.
     double total = 0;
     for (const CaseUnit& unit : c.affected)
-      total += static_cast<double>(unit.sign * lane_of(*scales[unit.scale], unit).drift[unit.unit]);
+      total += static_cast<double>(unit.sign * lane_of(*scales[unit.scale], unit).deviation[unit.unit].drift);
     const auto mean =
         static_cast<float>(total / std::max<double>(1, static_cast<double>(c.affected.size())));
     c.level += 0.15F * (mean - c.level);
@@ -413,7 +412,7 @@ void Engine::upkeep(std::uint32_t index, std::int64_t tick, std::vector<Finding>
         if (g.id == i.cause || (i.cause == "unknown" && g.kind == Group::Kind::fleet)) group = &g;
       if (group == nullptr && i.cause.starts_with("model:")) {
         const auto model = model_index.find(i.cause.substr(6));
-        if (model != model_index.end()) single = models[model->second].local;
+        if (model != model_index.end()) single = models[*model].local;
       }
       if (group == nullptr && single == none) continue;
       const Ranking ranking = rank(scale, tick, group, single, c.number);
@@ -439,8 +438,8 @@ void Engine::upkeep(std::uint32_t index, std::int64_t tick, std::vector<Finding>
         for (const CaseUnit& unit : c.affected) elder->affected.push_back(unit);
         for (const auto& s : scales)
           for (Lane* lane : {&s->metrics, &s->events})
-            for (std::uint32_t& owner : lane->owner)
-              if (owner == c.number) owner = elder->number;
+            for (auto& [u, mask] : lane->masks)
+              if (mask.owner == c.number) mask.owner = elder->number;
         elder->news_tick = scales[elder->scale]->closed;
         tell(c, Finding::What::merged, findings);
         refresh(*elder);

@@ -22,30 +22,39 @@ std::int64_t tick_of(std::int64_t us, std::int64_t step) {
 }  // namespace
 
 std::uint32_t Engine::word(std::string_view text) {
-  const auto [it, fresh] = word_index.try_emplace(std::string(text), words.size());
-  if (fresh) words.emplace_back(text);
-  return it->second;
+  const auto known = word_index.find(text);
+  if (known != word_index.end()) return *known;
+  const auto index = static_cast<std::uint32_t>(words.size());
+  words.emplace_back(text);
+  word_index.insert(index);
+  return index;
 }
 
 std::uint32_t Engine::model_of(std::string_view id) {
-  const auto [it, fresh] =
-      model_index.try_emplace(std::string(id), static_cast<std::uint32_t>(models.size()));
-  if (fresh) {
-    models.emplace_back();
-    models.back().id = id;
-    const auto known =
-        std::lower_bound(topology.models.begin(), topology.models.end(), id,
-                         [](const Model& m, std::string_view key) { return m.id < key; });
-    if (known != topology.models.end() && known->id == id) models.back().known = *known;
-    counters.models = models.size();
-    if (settings.tick)
-      give_interval(it->second, models.back().known.interval.value_or(*settings.tick).count());
-    else if (models.back().known.interval)
-      give_interval(it->second, models.back().known.interval->count());
-    else
-      unlearned.push_back(it->second);
+  const auto there = model_index.find(id);
+  if (there != model_index.end()) return *there;
+  const auto index = static_cast<std::uint32_t>(models.size());
+  ModelInfo& info = models.emplace_back();
+  info.id = id;
+  model_index.insert(index);
+  const auto known =
+      std::lower_bound(topology.models.begin(), topology.models.end(), id,
+                       [](const Model& m, std::string_view key) { return m.id < key; });
+  std::optional<Duration> interval;
+  if (known != topology.models.end() && known->id == id) {
+    info.known = static_cast<std::uint32_t>(known - topology.models.begin());
+    interval = known->interval;
   }
-  return it->second;
+  counters.models = models.size();
+  if (settings.tick) {
+    give_interval(index, interval.value_or(*settings.tick).count());
+  } else if (interval) {
+    give_interval(index, interval->count());
+  } else {
+    info.unsettled = std::make_unique<Unsettled>();
+    unlearned.push_back(index);
+  }
+  return index;
 }
 
 void Engine::give_interval(std::uint32_t model, std::int64_t interval) {
@@ -65,7 +74,6 @@ void Engine::give_interval(std::uint32_t model, std::int64_t interval) {
   }
   info.scale = static_cast<std::int32_t>(at - scales.begin());
   (*at)->longest = std::max((*at)->longest, info.interval);
-  for (const std::uint32_t alias : info.aliases) aliases[alias].scale = info.scale;
 }
 
 void Engine::apply(const Topology& t) {
@@ -73,22 +81,23 @@ void Engine::apply(const Topology& t) {
   std::sort(topology.models.begin(), topology.models.end(),
             [](const Model& a, const Model& b) { return a.id < b.id; });
   dependants = muster::dependants(topology);
-  for (ModelInfo& model : models) model.known = {};
-  for (const Model& m : topology.models) {
-    const auto it = model_index.find(m.id);
-    if (it != model_index.end()) models[it->second].known = m;
+  for (ModelInfo& model : models) model.known = none;
+  for (std::uint32_t m = 0; m < topology.models.size(); ++m) {
+    const auto it = model_index.find(topology.models[m].id);
+    if (it != model_index.end()) models[*it].known = m;
   }
   if (!settings.tick) {
     for (const std::uint32_t model : unlearned) {
-      if (!models[model].known.interval) continue;
-      models[model].first = {0, models[model].known.interval->count()};
+      const std::uint32_t known = models[model].known;
+      if (known == none || !topology.models[known].interval) continue;
+      models[model].unsettled->first = {0, topology.models[known].interval->count()};
       settle(model);
     }
     std::erase_if(unlearned, [&](std::uint32_t model) { return models[model].scale >= 0; });
   }
   for (const auto& scale : scales) {
     for (ScaleModel& m : scale->models) {
-      const std::string& family = models[m.global].family();
+      const std::string& family = family_of(models[m.global]);
       const auto at = std::find(scale->families.begin(), scale->families.end(), family);
       m.family = family.empty() ? none : static_cast<std::uint32_t>(at - scale->families.begin());
       if (!family.empty() && at == scale->families.end()) scale->families.push_back(family);
@@ -100,54 +109,65 @@ void Engine::apply(const Topology& t) {
 std::uint32_t Engine::alias_of(std::string_view model_id, std::string_view metric, Kind kind,
                                const ModelAttributes& attributes) {
   const std::uint32_t model = model_of(model_id);
-  std::string said;
+  std::string all;
   for (const std::string* part :
        {&attributes.version, &attributes.region, &attributes.family, &attributes.team}) {
-    said += *part;
-    said += '\xff';
+    all += *part;
+    all += '\xff';
   }
-  Alias alias;
-  alias.model = model;
-  alias.metric = word(metric);
-  alias.attributes = word(said);
-  const auto [it, fresh] =
-      alias_index.try_emplace(alias.key(), static_cast<std::uint32_t>(aliases.size()));
-  if (!fresh) return it->second;
-  ModelInfo& info = models[model];
-  if (!attributes.version.empty()) {
-    alias.version = word(attributes.version);
-    info.said.version = attributes.version;
-    versions_said = true;
+  const Said says{.model = model, .attributes = word(all)};
+  auto its = said_index.find(key_of(says));
+  if (its == said_index.end()) {
+    said.push_back(says);
+    if (!attributes.version.empty()) {
+      said.back().version = word(attributes.version);
+      versions_said = true;
+    }
+    its = said_index.insert(static_cast<std::uint32_t>(said.size() - 1)).first;
   }
-  if (!attributes.region.empty()) info.said.region = attributes.region;
-  if (!attributes.family.empty()) info.said.family = attributes.family;
-  if (!attributes.team.empty()) info.said.team = attributes.team;
-  alias.scale = info.scale;
+  Alias alias{.said = *its};
   if (kind != Kind::bucket) {
-    const auto id = static_cast<std::int64_t>(series_id(model_id, metric));
-    const auto known = series_index.find(id);
+    const SeriesInfo fresh{.model = model, .metric = word(metric), .kind = kind};
+    const auto known = series_index.find(key_of(fresh));
     if (known != series_index.end()) {
-      alias.series = known->second;
+      alias.series = *known;
     } else if (series.size() < settings.series_max) {
       alias.series = static_cast<std::uint32_t>(series.size());
-      series_index.emplace(id, alias.series);
-      series.push_back({.model = model, .metric = word(metric), .kind = kind});
+      series.push_back(fresh);
+      series_index.insert(alias.series);
+      ++unplaced;
       counters.series = series.size();
     }
   }
-  info.aliases.push_back(it->second);
+  const auto there = alias_index.find(key_of(alias));
+  if (there != alias_index.end()) return *there;
+  ModelInfo& info = models[model];
+  if (!attributes.version.empty()) info.version = word(attributes.version);
+  if (!attributes.region.empty()) info.region = word(attributes.region);
+  if (!attributes.family.empty()) info.family = word(attributes.family);
+  if (!attributes.team.empty()) info.team = word(attributes.team);
   aliases.push_back(alias);
-  return it->second;
+  alias_index.insert(static_cast<std::uint32_t>(aliases.size() - 1));
+  return static_cast<std::uint32_t>(aliases.size() - 1);
 }
 
 void Engine::declare(const SeriesSet& set) {
-  const auto [it, fresh] = sets.try_emplace(static_cast<std::int64_t>(set.id));
-  if (!fresh) return;
+  const auto id = static_cast<std::int64_t>(set.id);
+  if (sets.contains(id)) return;
   std::vector<std::uint32_t> slots;
   slots.reserve(set.series.size());
   for (const Series& s : set.series)
     slots.push_back(alias_of(set.model, s.metric, s.kind, set.attributes));
-  it->second = std::move(slots);
+  Slots its{.count = static_cast<std::uint32_t>(slots.size())};
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    if (slots[i] != slots.front() + i) its.counts_up = 0;
+  if (its.counts_up) {
+    its.first = slots.empty() ? 0 : slots.front();
+  } else {
+    its.first = static_cast<std::uint32_t>(slot_aliases.size());
+    slot_aliases.insert(slot_aliases.end(), slots.begin(), slots.end());
+  }
+  sets.emplace(id, its);
 }
 
 void Engine::observe(const LogRows& rows) {
@@ -157,10 +177,14 @@ void Engine::observe(const LogRows& rows) {
       ++counters.unknown_set;
       continue;
     }
+    const Slots& slots = set->second;
     for (std::uint32_t i = 0; i < row.count; ++i) {
       const std::size_t at = row.first + i;
       const std::size_t slot = row.full ? i : static_cast<std::size_t>(rows.positions[at]);
-      if (slot < set->second.size()) observe(set->second[slot], row.ts, rows.values[at]);
+      if (slot >= slots.count) continue;
+      const std::size_t alias = slots.first + slot;
+      observe(slots.counts_up ? static_cast<std::uint32_t>(alias) : slot_aliases[alias], row.ts,
+              rows.values[at]);
     }
   }
 }
@@ -173,20 +197,21 @@ void Engine::observe(std::uint32_t alias, Timestamp ts, double value) {
     return;
   }
   newest = std::max(newest, ts.us);
-  if (a.scale >= 0) {
-    place(a.scale, alias, ts, value, false);
+  ModelInfo& model = models[said[a.said].model];
+  if (model.scale >= 0) {
+    place(model.scale, alias, ts, value, false);
     return;
   }
-  ModelInfo& model = models[series[a.series].model];
-  if (model.waiting.size() >= settings.waiting_max) {
+  Unsettled& held = *model.unsettled;
+  if (held.waiting.size() >= settings.waiting_max) {
     ++counters.before_interval;
     return;
   }
-  model.waiting.push_back({.alias = alias, .ts = ts, .value = value});
-  const auto at = std::lower_bound(model.first.begin(), model.first.end(), ts.us);
-  if (at == model.first.end() || *at != ts.us) {
-    model.first.insert(at, ts.us);
-    if (model.first.size() > instants_needed) model.first.pop_back();
+  held.waiting.push_back({.alias = alias, .ts = ts, .value = value});
+  const auto at = std::lower_bound(held.first.begin(), held.first.end(), ts.us);
+  if (at == held.first.end() || *at != ts.us) {
+    held.first.insert(at, ts.us);
+    if (held.first.size() > instants_needed) held.first.pop_back();
   }
 }
 
@@ -201,12 +226,12 @@ void Engine::place(std::int32_t scale_index, std::uint32_t alias, Timestamp ts, 
   if (tick != scale.cached_tick || scale.cached == nullptr) {
     const auto [open, fresh] = scale.open.try_emplace(tick);
     // About as many as in the tick before; growing by doubling would hold twice the memory.
-    if (fresh) open->second.reserve(scale.last_count + scale.last_count / 16);
+    if (fresh) open->second.values.reserve(scale.last_count + scale.last_count / 16);
     scale.cached = &open->second;
     scale.cached_tick = tick;
   }
   const auto millis = static_cast<std::int32_t>((ts.us - tick * scale.step) / 1000);
-  scale.cached->push_back({.alias = alias, .millis = millis, .value = value});
+  scale.cached->add(alias, millis, value);
 }
 
 void Engine::observe(const Event& event) {
@@ -235,23 +260,21 @@ std::int64_t Engine::lateness_of(const Scale& scale) const {
 }
 
 std::int64_t Engine::learnable_at(const ModelInfo& model) const {
-  if (model.first.empty()) return std::numeric_limits<std::int64_t>::max();
-  if (model.first.size() < instants_needed) return model.first.front() + patience;
-  const std::int64_t span = model.first.back() - model.first.front();
-  return model.first.back() + (settings.lateness ? settings.lateness->count() : span);
+  const std::vector<std::int64_t>& first = model.unsettled->first;
+  if (first.empty()) return std::numeric_limits<std::int64_t>::max();
+  if (first.size() < instants_needed) return first.front() + patience;
+  const std::int64_t span = first.back() - first.front();
+  return first.back() + (settings.lateness ? settings.lateness->count() : span);
 }
 
 void Engine::settle(std::uint32_t index) {
-  ModelInfo& model = models[index];
+  const std::unique_ptr<Unsettled> held = std::move(models[index].unsettled);
   std::vector<std::int64_t> gaps;
-  for (std::size_t i = 1; i < model.first.size(); ++i)
-    gaps.push_back(model.first[i] - model.first[i - 1]);
+  for (std::size_t i = 1; i < held->first.size(); ++i)
+    gaps.push_back(held->first[i] - held->first[i - 1]);
   std::sort(gaps.begin(), gaps.end());
   give_interval(index, gaps.empty() ? patience : gaps[gaps.size() / 2]);
-  for (const Waiting& w : models[index].waiting)
-    place(models[index].scale, w.alias, w.ts, w.value, true);
-  models[index].waiting = {};
-  models[index].first = {};
+  for (const Waiting& w : held->waiting) place(models[index].scale, w.alias, w.ts, w.value, true);
 }
 
 std::optional<std::int64_t> Engine::next_tick(const Scale& scale) const {
@@ -268,6 +291,17 @@ std::vector<Finding> Engine::advance(bool to_the_end) {
   std::vector<Finding> findings;
   if (newest == std::numeric_limits<std::int64_t>::min()) return findings;
   const std::int64_t horizon = to_the_end ? std::numeric_limits<std::int64_t>::max() - 1 : newest;
+  // Models whose interval shows by now, in the order of the instants at which it does; those of one instant by
+  // name: the order of arrival must not number the scales.
+  std::vector<std::pair<std::int64_t, std::uint32_t>> learnable;
+  for (const std::uint32_t model : unlearned) {
+    const std::int64_t at = learnable_at(models[model]);
+    if (at <= horizon) learnable.emplace_back(at, model);
+  }
+  std::sort(learnable.begin(), learnable.end(), [&](const auto& a, const auto& b) {
+    return std::tie(a.first, models[a.second].id) < std::tie(b.first, models[b.second].id);
+  });
+  auto learn = learnable.begin();
   for (;;) {
     // The order is that of the watermarks at which things become possible, so it does not matter
     // when and how often this is called.
@@ -286,23 +320,16 @@ std::vector<Finding> Engine::advance(bool to_the_end) {
         tick = *next;
       }
     }
-    std::int64_t learn = std::numeric_limits<std::int64_t>::max();
-    for (const std::uint32_t model : unlearned)
-      learn = std::min(learn, learnable_at(models[model]));
-    if (learn <= horizon && learn <= when) {
-      // Those of one instant together, by name: the order of arrival must not number the scales.
-      std::vector<std::uint32_t> ready;
-      for (const std::uint32_t model : unlearned)
-        if (learnable_at(models[model]) == learn) ready.push_back(model);
-      std::sort(ready.begin(), ready.end(),
-                [&](std::uint32_t a, std::uint32_t b) { return models[a].id < models[b].id; });
-      for (const std::uint32_t model : ready) settle(model);
-      std::erase_if(unlearned, [&](std::uint32_t model) { return models[model].scale >= 0; });
+    if (learn != learnable.end() && learn->first <= when) {
+      const std::int64_t instant = learn->first;
+      for (; learn != learnable.end() && learn->first == instant; ++learn) settle(learn->second);
       continue;
     }
     if (when > horizon) break;
     close(static_cast<std::uint32_t>(which), tick, findings);
   }
+  if (!learnable.empty())
+    std::erase_if(unlearned, [&](std::uint32_t model) { return models[model].scale >= 0; });
   return findings;
 }
 

@@ -23,6 +23,39 @@ int rank_of(std::string_view kind) {
 
 }  // namespace
 
+void Seasons::resize(std::size_t n) {
+  if (n > capacity_) {
+    const std::size_t wider = std::max(n, capacity_ + capacity_ / 8);
+    const auto spread = [&](auto& rows, std::size_t count) {
+      std::remove_reference_t<decltype(rows)> moved(count * wider);
+      for (std::size_t k = 0; k < count; ++k)
+        std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(k * capacity_), size_,
+                    moved.begin() + static_cast<std::ptrdiff_t>(k * wider));
+      rows = std::move(moved);
+    };
+    spread(nodes_, anomaly::season_nodes);
+    spread(node_counts_, anomaly::season_nodes);
+    spread(cells_, anomaly::season_cells);
+    spread(cell_counts_, anomaly::season_cells);
+    capacity_ = wider;
+  }
+  size_ = n;
+}
+
+void Lane::forget_masks(std::int64_t tick) {
+  for (auto it = masks.begin(); it != masks.end();) {
+    const auto here = it++;
+    if (here->second.until > tick + 1) continue;
+    unit[here->first].flags &= static_cast<std::uint8_t>(~Unit::masked_flag);
+    masks.erase(here);
+  }
+}
+
+bool Engine::limited(std::string_view metric) const {
+  return std::any_of(settings.limits.begin(), settings.limits.end(),
+                     [&](const Limit& limit) { return matches(limit.metric, metric); });
+}
+
 const std::string& Scale::channel_name(std::uint32_t channel) const {
   static const std::array<std::string, event_kinds> names = {"flat", "null", "missing"};
   return channel < channels.size() ? channels[channel].name : names.at(channel - channels.size());
@@ -58,7 +91,7 @@ void Group::summarise() {
   evidence = static_cast<float>(total);
   moved = strongest_cell == nullptr ? 0 : strongest_cell->state.moved;
   expected = strongest_cell == nullptr ? 0
-                                       : static_cast<float>(strongest_cell->units.size()) *
+                                       : static_cast<float>(strongest_cell->size) *
                                              (strongest_cell->event ? 0.025F : 0.05F);
 }
 
@@ -83,30 +116,45 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
     m.global = series[s].model;
     m.first_tick = m.last_tick = tick;
     m.step = std::max(1.0F, static_cast<float>(info.interval) / static_cast<float>(scale.step));
-    if (!info.family().empty()) {
-      const auto at = std::find(scale.families.begin(), scale.families.end(), info.family());
+    const std::string& family = family_of(info);
+    if (!family.empty()) {
+      const auto at = std::find(scale.families.begin(), scale.families.end(), family);
       m.family = static_cast<std::uint32_t>(at - scale.families.begin());
-      if (at == scale.families.end()) scale.families.push_back(info.family());
+      if (at == scale.families.end()) scale.families.push_back(family);
     }
   }
   std::sort(newcomers.begin(), newcomers.end(), [&](std::uint32_t a, std::uint32_t b) {
     return std::tie(metric(a), model_id(a)) < std::tie(metric(b), model_id(b));
   });
-  std::map<std::string_view, std::uint32_t> channel_of;
-  for (std::uint32_t c = 0; c < scale.channels.size(); ++c) channel_of[scale.channels[c].name] = c;
+  absl::flat_hash_map<std::uint32_t, std::uint32_t> channel_of;  // by metric
+  for (std::uint32_t c = 0; c < scale.channels.size(); ++c)
+    channel_of[word(scale.channels[c].name)] = c;
   std::map<std::string, std::uint32_t, std::less<>> pool_of;
   for (std::uint32_t p = 1; p < scale.pools.size(); ++p) pool_of[scale.pools[p].metric] = p;
+  // Room for all of them at once, so that nothing moves twice.
+  const std::size_t before = scale.series.size();
+  const std::size_t n = before + newcomers.size();
+  grow(scale.series, n);
+  grow(scale.model_of, n);
+  grow(scale.channel_of, n);
+  grow(scale.loading, n);
+  scale.seasons.resize(n);
+  scale.metrics.resize(n);
+  scale.events.resize(event_kinds * scale.models.size());
+  scale.learning.reserve(std::max(scale.learning.size() + newcomers.size(), scale.learning.size() * 9 / 8));
+  std::size_t local = before;
   for (const std::uint32_t s : newcomers) {
     SeriesInfo& info = series[s];
-    info.local = static_cast<std::uint32_t>(scale.series.size());
-    SeriesState& state = scale.series.emplace_back();
-    state.global = s;
-    state.model = models[info.model].local;
-    state.first_tick = state.last_tick = tick;
-    scale.models[state.model].series.push_back(info.local);
+    info.local = static_cast<std::uint32_t>(local++);
+    --unplaced;
+    SeriesState& state = scale.series[info.local];
+    const std::uint32_t model = models[info.model].local;
+    scale.model_of[info.local] = model;
+    state.first_tick = state.last_tick = scale.since_start(tick);
+    scale.models[model].series.push_back(info.local);
     const auto [at, fresh] =
-        channel_of.try_emplace(metric(s), static_cast<std::uint32_t>(scale.channels.size()));
-    state.channel = at->second;
+        channel_of.try_emplace(info.metric, static_cast<std::uint32_t>(scale.channels.size()));
+    scale.channel_of[info.local] = at->second;
     if (fresh) {
       Channel& channel = scale.channels.emplace_back();
       channel.name = metric(s);
@@ -115,37 +163,22 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
       channel.pool = pool->second;
       if (new_pool) scale.pools.emplace_back().metric = base_of(metric(s));
     }
-    scale.channels[state.channel].series.push_back(info.local);
+    scale.channels[at->second].series.push_back(info.local);
     if (info.kind == Kind::counter) {
       state.counter = static_cast<std::uint32_t>(scale.counters.size());
       scale.counters.emplace_back();
     }
-    if (scale.learning_free.empty()) {
-      state.learning = static_cast<std::uint32_t>(scale.learning.size());
-      scale.learning.emplace_back();
-    } else {
-      state.learning = scale.learning_free.back();
-      scale.learning_free.pop_back();
-      scale.learning[state.learning] = {};
-    }
+    state.learning = static_cast<std::uint32_t>(scale.learning.size());
+    scale.learning.push_back(std::make_unique<LearningBuffer>());
+    ++scale.learning_used;
+    if (limited(metric(s))) scale.limited[info.local] = null_value();
   }
-  const std::size_t n = scale.series.size();
-  scale.metrics.resize(n);
-  scale.events.resize(event_kinds * scale.models.size());
-  scale.stamp.resize(n, std::numeric_limits<std::int64_t>::min());
-  scale.value.resize(n);
-  scale.millis.resize(n);
-  scale.z.resize(n);
-  scale.has_z.resize(n);
-  scale.flags.resize(n);
-  scale.week_term.resize(n);
   if (newcomers.size() > n / 4) {
     // Many came at once: what doubling left over is worth giving back.
-    scale.series.shrink_to_fit();
-    scale.metrics.shrink();
-    scale.events.shrink();
     for (Channel& channel : scale.channels) channel.series.shrink_to_fit();
     for (ScaleModel& model : scale.models) model.series.shrink_to_fit();
+    scale.models.shrink_to_fit();
+    scale.counters.shrink_to_fit();
   }
   regroup(scale);
 }
@@ -159,7 +192,7 @@ void Engine::regroup(Scale& scale) {
     for (FamilyCell& f : channel.families) old[f.family] = std::move(f);
     std::map<std::uint32_t, FamilyCell> fresh;
     for (const std::uint32_t s : channel.series) {
-      const std::uint32_t family = scale.models[scale.series[s].model].family;
+      const std::uint32_t family = scale.models[scale.model_of[s]].family;
       if (family == none) continue;
       FamilyCell& cell = fresh[family];
       cell.family = family;
@@ -173,38 +206,58 @@ void Engine::regroup(Scale& scale) {
         cell.variance = it->second.variance;
         cell.regime = it->second.regime;
       }
+      cell.series.shrink_to_fit();
       channel.families.push_back(std::move(cell));
     }
   }
 
+  for (Channel& channel : scale.channels) {
+    channel.unit_of = {};
+    if (2 * channel.series.size() < scale.models.size()) continue;
+    channel.unit_of.assign(scale.models.size(), none);
+    for (const std::uint32_t s : channel.series) channel.unit_of[scale.model_of[s]] = s;
+  }
+
+  std::vector<std::uint32_t> units_in(scale.channels.size());  // of the group at hand
   const auto add_group = [&](Group group) {
-    std::map<std::pair<bool, std::uint32_t>, Cell> cells;
-    for (const std::uint32_t m : group.members) {
-      for (const std::uint32_t s : scale.models[m].series) {
-        Cell& cell = cells[{false, scale.series[s].channel}];
-        cell.channel = scale.series[s].channel;
-        cell.units.push_back(s);
-      }
-      for (std::uint32_t kind = 0; kind < event_kinds; ++kind) {
-        Cell& cell = cells[{true, kind}];
-        cell.channel = kind;
-        cell.event = true;
-        cell.units.push_back(event_kinds * m + kind);
+    std::vector<std::uint32_t> channels;
+    for (const std::uint32_t m : group.members)
+      for (const std::uint32_t s : scale.models[m].series)
+        if (units_in[scale.channel_of[s]]++ == 0) channels.push_back(scale.channel_of[s]);
+    std::sort(channels.begin(), channels.end());
+    group.cells.reserve(channels.size() + event_kinds);
+    std::map<std::uint32_t, Cell*> listed;  // those that keep a list of their units
+    for (const std::uint32_t channel : channels) {
+      Cell& cell = group.cells.emplace_back();
+      cell.channel = channel;
+      cell.size = units_in[channel];
+      units_in[channel] = 0;
+      // To ask each member is dearer than a list when few have it.
+      if (!scale.channels[channel].unit_of.empty() && 2 * cell.size >= group.members.size()) continue;
+      cell.units.reserve(cell.size);
+      listed[channel] = &cell;
+    }
+    if (!listed.empty()) {
+      for (const std::uint32_t m : group.members) {
+        for (const std::uint32_t s : scale.models[m].series) {
+          const auto cell = listed.find(scale.channel_of[s]);
+          if (cell != listed.end()) cell->second->units.push_back(s);
+        }
       }
     }
+    for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
+      group.cells.push_back(
+          {.channel = kind, .event = true, .size = static_cast<std::uint32_t>(group.members.size())});
     const auto kept = scale.kept.find(group.id);
-    for (auto& [key, cell] : cells) {
-      if (kept != scale.kept.end()) {
+    if (kept != scale.kept.end()) {
+      for (Cell& cell : group.cells) {
         const auto state = kept->second.cells.find(scale.cell_name(cell));
         if (state != kept->second.cells.end()) cell.state = state->second;
       }
-      cell.units.shrink_to_fit();
-      group.cells.push_back(std::move(cell));
-    }
-    if (kept != scale.kept.end()) {
       group.history = std::move(kept->second.history);
       scale.kept.erase(kept);
     }
+    group.members.shrink_to_fit();
     group.summarise();
     scale.groups.push_back(std::move(group));
   };
@@ -216,7 +269,7 @@ void Engine::regroup(Scale& scale) {
     for (const std::uint32_t m : dependants[d]) {
       const auto it = model_index.find(topology.models[m].id);
       if (it == model_index.end()) continue;
-      const ModelInfo& info = models[it->second];
+      const ModelInfo& info = models[*it];
       if (info.local == none || info.scale < 0 ||
           scales[static_cast<std::size_t>(info.scale)].get() != &scale)
         continue;
@@ -284,6 +337,17 @@ void Engine::regroup(Scale& scale) {
   }
   scale.single_share =
       scale.models.empty() ? 0 : 0.3 / total / static_cast<double>(scale.models.size());
+
+  scale.groups.shrink_to_fit();
+  scale.cell_order.clear();
+  for (std::uint32_t g = 0; g < scale.groups.size(); ++g)
+    for (std::uint32_t c = 0; c < scale.groups[g].cells.size(); ++c) scale.cell_order.emplace_back(g, c);
+  std::stable_sort(scale.cell_order.begin(), scale.cell_order.end(), [&](const auto& a, const auto& b) {
+    const Cell& x = scale.groups[a.first].cells[a.second];
+    const Cell& y = scale.groups[b.first].cells[b.second];
+    return std::tie(x.event, x.channel) < std::tie(y.event, y.channel);
+  });
+  scale.cell_order.shrink_to_fit();
 }
 
 }  // namespace muster::aggregator

@@ -39,34 +39,47 @@ const anomaly::NullHistogram* null_of(const Pool& pool, std::size_t tail) {
 
 // How much smaller the squared error of y would be under the other kind of day, in variances; 0 where that
 // is not known yet.
-float week_term(const Baseline& b, float y, const anomaly::Phase& phase) {
+float week_term(const Baseline& b, const anomaly::SeasonView& season, float y,
+                const anomaly::Phase& phase) {
   constexpr std::uint8_t seen_min = 3;
   const anomaly::Phase other = anomaly::other_day(phase);
   const float s = anomaly::spread(b);
   if (b.since_reset < first_values || !(s > 0)) return 0;
   for (const std::uint8_t node : {phase.node0, phase.node1, other.node0, other.node1})
-    if (b.node_count[node] < seen_min) return 0;
-  const float here = anomaly::usual(b, phase);
-  const float change = std::clamp((anomaly::usual(b, other) - here) / s, -4.0F, 4.0F);
+    if (season.node_count(node) < seen_min) return 0;
+  const float here = anomaly::usual(b, season, phase);
+  const float change = std::clamp((anomaly::usual(b, season, other) - here) / s, -4.0F, 4.0F);
   const float r = std::clamp((y - here) / s, -4.0F, 4.0F);
   return 2 * r * change - change * change;
 }
 
-// 95 % over 5 % above 1.5 and nothing at or below zero: judged on logarithms, with this floor. 0:
-// as it is.
-float logarithm_floor(std::vector<float> values, bool positive) {
-  if (!positive || values.size() < first_values) return 0;
+// 95 % over 5 % above 1.5 of values that are all above zero: judged on logarithms, with this floor. 0: as it is.
+float logarithm_floor(std::array<float, first_values> values) {
   std::sort(values.begin(), values.end());
   const float low = values[values.size() / 20];
   const float high = values[values.size() - 1 - values.size() / 20];
   return low > 0 && high / low > 1.5F ? low / 10 : 0;
 }
 
+void follow(Smooth& h, float x) {
+  h.h3 += (x - h.h3) / 3;
+  h.h12 += (x - h.h12) / 12;
+  h.h48 += (x - h.h48) / 48;
+}
+
+std::uint8_t flags_of(std::size_t tail) {
+  return static_cast<std::uint8_t>(Unit::reading_flag | (tail << Unit::tail_shift));
+}
+
+std::size_t tail_of(std::uint8_t flags) {
+  return (flags >> Unit::tail_shift) & Unit::tail_mask;
+}
+
 }  // namespace
 
 void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>& findings) {
   Scale& scale = *scales[index];
-  std::vector<Pending> pending;
+  OpenTick pending;
   const auto open = scale.open.find(tick);
   if (open != scale.open.end()) {
     pending = std::move(open->second);
@@ -77,35 +90,57 @@ void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>&
     scale.first_tick = tick;
     scale.data_tick = tick;
   }
-  const bool data = !pending.empty();
-  gather(scale, tick, pending);
+  const bool data = !pending.values.empty();
+  const std::size_t count = pending.values.size();
+  At at = gather(scale, tick, pending);
   scale.closed = tick;
   if (data) {
     scale.data_tick = tick;
-    scale.last_count = pending.size();
+    scale.last_count = count;
   }
   now = std::max(now, scale.end_of(tick));
   ++counters.ticks;
 
-  read_baselines(scale, tick);
-  each(scale.channels.size(), 1, [&](std::size_t first, std::size_t last) {
+  read_baselines(scale, tick, at, pending);
+  if (pooling(scale, tick)) pour(scale);
+  const auto condition_all = [&](std::size_t first, std::size_t last) {
     for (std::size_t c = first; c < last; ++c) condition(scale, tick, scale.channels[c]);
-  });
-  place_weeks(scale, tick);
+  };
+  each(scale.channels.size(), 1, condition_all);
+  if (pooling(scale, tick)) {
+    const double decay = std::pow(0.97, 1 / scale.ticks_per_day());
+    each(scale.pools.size(), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t p = first; p < last; ++p)
+        for (anomaly::NullHistogram& h : scale.pools[p].classes) h.tick(decay);
+    });
+  }
   judge_events(scale, tick);
   weigh(scale, tick);
   examine(index, tick, findings);
   upkeep(index, tick, findings);
-  remember(scale, tick);
+  remember(scale, tick, at, pending);
+  scale.metrics.forget_masks(tick);
+  scale.events.forget_masks(tick);
 }
 
-void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pending) {
-  std::vector<std::uint32_t> newcomers;
-  for (const Pending& p : pending) {
-    const std::uint32_t s = aliases[p.alias].series;
-    if (series[s].local == none) newcomers.push_back(s);
+// From this tick on innovations are pooled, and so judged.
+bool Engine::pooling(const Scale& scale, std::int64_t tick) const {
+  const double days = std::min(settings.pooling_days, settings.warmup_days * 9 / 14);
+  return tick >= scale.first_tick + static_cast<std::int64_t>(std::ceil(days * scale.ticks_per_day()));
+}
+
+Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
+  if (unplaced > 0) {
+    std::vector<std::uint32_t> newcomers;
+    for (std::size_t r = 0; r < pending.runs.size(); ++r) {
+      const OpenTick::Run& run = pending.runs[r];
+      for (std::uint32_t i = run.first; i < pending.end_of(r); ++i) {
+        const std::uint32_t s = aliases[run.alias + (i - run.first)].series;
+        if (series[s].local == none) newcomers.push_back(s);
+      }
+    }
+    if (!newcomers.empty()) join(scale, tick, std::move(newcomers));
   }
-  if (!newcomers.empty()) join(scale, tick, std::move(newcomers));
 
   struct Extra {
     std::uint32_t local;
@@ -120,24 +155,37 @@ void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pendi
     std::uint32_t version;
   };
   std::vector<Change> changes;
-  for (std::uint32_t i = 0; i < pending.size(); ++i) {
-    const Pending& p = pending[i];
-    const Alias& alias = aliases[p.alias];
-    const std::uint32_t local = series[alias.series].local;
-    ScaleModel& model = scale.models[scale.series[local].model];
-    model.seen_tick = tick;
-    if (alias.version != none) {
-      if (alias.version == model.version)
-        model.version_seen_tick = tick;
-      else
-        changes.push_back({scale.series[local].model, p.millis, alias.version});
-    }
-    if (scale.stamp[local] != tick) {
-      scale.stamp[local] = tick;
-      scale.value[local] = p.value;
-      scale.millis[local] = p.millis;
-    } else {
-      extras.push_back({local, p.millis, i, p.value});
+  At at(scale.series.size());
+  std::uint32_t says = none;  // of the sample before
+  std::uint32_t version = none;
+  std::uint32_t local_model = none;
+  for (std::size_t r = 0; r < pending.runs.size(); ++r) {
+    const OpenTick::Run run = pending.runs[r];
+    const std::uint32_t end = pending.end_of(r);
+    says = none;
+    for (std::uint32_t i = run.first; i < end; ++i) {
+      const Alias& alias = aliases[run.alias + (i - run.first)];
+      const SeriesInfo& info = series[alias.series];
+      if (alias.said != says) {
+        says = alias.said;
+        version = said[says].version;
+        local_model = models[said[says].model].local;
+        ScaleModel& model = scale.models[local_model];
+        model.seen_tick = tick;
+        if (version != none) {
+          if (version == model.version)
+            model.version_seen_tick = tick;
+          else
+            changes.push_back({local_model, run.millis, version});
+        }
+      }
+      if (at[info.local] == 0) {
+        at[info.local] = i + 1;
+        if (info.kind == Kind::counter)
+          scale.counters[scale.series[info.local].counter].now_millis = run.millis;
+      } else {
+        extras.push_back({info.local, run.millis, i, pending.values[i]});
+      }
     }
   }
   if (!extras.empty()) {
@@ -148,12 +196,13 @@ void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pendi
     std::sort(locals.begin(), locals.end());
     locals.erase(std::unique(locals.begin(), locals.end()), locals.end());
     for (const std::uint32_t local : locals)
-      extras.push_back({local, scale.millis[local], 0, scale.value[local]});
+      extras.push_back({local, pending.millis_of(at[local] - 1), 0, pending.values[at[local] - 1]});
     std::sort(extras.begin(), extras.end(), [](const Extra& a, const Extra& b) {
       return std::tie(a.local, a.millis, a.order) < std::tie(b.local, b.millis, b.order);
     });
     for (std::size_t i = 0; i < extras.size();) {
       const std::uint32_t local = extras[i].local;
+      const std::uint32_t counter = scale.series[local].counter;
       double total = 0;
       double last = 0;
       int count = 0;
@@ -174,10 +223,10 @@ void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pendi
         total += last;
         ++count;
       }
-      scale.millis[local] = millis;
-      scale.value[local] = count == 0 && null_seen               ? null_value()
-                           : scale.series[local].counter != none ? last
-                                                                 : total / std::max(count, 1);
+      if (counter != none) scale.counters[counter].now_millis = millis;
+      pending.values[at[local] - 1] = count == 0 && null_seen ? null_value()
+                                      : counter != none       ? last
+                                                              : total / std::max(count, 1);
     }
   }
 
@@ -195,46 +244,60 @@ void Engine::gather(Scale& scale, std::int64_t tick, std::vector<Pending>& pendi
     model.previous_version = model.version;
     model.version = changes[i].version;
     model.version_seen_tick = tick;
-    models[model.global].said.version = words[model.version];
+    models[model.global].version = model.version;
     if (first) continue;
     model.version_tick = tick;
     for (const std::uint32_t s : model.series) anomaly::reset(scale.series[s].base);
   }
+  return at;
 }
 
-void Engine::read_baselines(Scale& scale, std::int64_t tick) {
+void Engine::read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& pending) {
   const std::int64_t seconds = scale.end_of(tick).us / 1'000'000;
   std::array<anomaly::Phase, 25> phases;
   for (int shift = -12; shift <= 12; ++shift)
     phases[static_cast<std::size_t>(shift + 12)] = anomaly::phase_of(seconds, shift);
   const bool border = anomaly::border_hour(seconds) != anomaly::BorderHour::none;
+  std::vector<float> week_terms(border ? scale.series.size() : 0);
   const double per_day = scale.ticks_per_day();
-  const auto pooling_from =
-      scale.first_tick +
-      static_cast<std::int64_t>(
-          std::ceil(std::min(settings.pooling_days, settings.warmup_days * 9 / 14) * per_day));
-  const bool pooling = tick >= pooling_from;
   const auto joining = static_cast<std::int64_t>(std::ceil(settings.series_warmup_days * per_day));
+  const std::uint32_t since_start = scale.since_start(tick);
   Lane& lane = scale.metrics;
 
-  each(scale.series.size(), 512, [&](std::size_t first, std::size_t last) {
+  // What a series needs of its model, side by side.
+  struct Beat {
+    float step;
+    std::int32_t week_shift;
+    anomaly::Pace pace;
+  };
+  std::vector<Beat> beats(scale.models.size());
+  for (std::size_t m = 0; m < beats.size(); ++m) {
+    const ScaleModel& model = scale.models[m];
+    beats[m] = {model.step, model.week_shift,
+                anomaly::Pace::of(per_day / static_cast<double>(model.step))};
+  }
+
+  const auto read = [&](std::size_t first, std::size_t last) {
+    // Values stand in the order of arrival: they are asked for before they are needed.
+    constexpr std::size_t ahead = 24;
     for (std::size_t i = first; i < last; ++i) {
-      lane.seen[i] = lane.ok[i] = 0;
-      lane.x[i] = 0;
-      scale.has_z[i] = 0;
-      scale.flags[i] = 0;
-      scale.week_term[i] = 0;
-      if (scale.stamp[i] != tick) continue;
+      if (i + ahead < last && at[i + ahead] != 0)
+        __builtin_prefetch(&pending.values[at[i + ahead] - 1]);
+      Unit& unit = lane.unit[i];
+      unit.seen = unit.ok = unit.moved = 0;
+      unit.x = 0;
+      unit.flags &= Unit::masked_flag;
+      if (at[i] == 0) continue;
       SeriesState& s = scale.series[i];
-      double v = scale.value[i];
+      double v = pending.values[at[i] - 1];
       if (is_null(v)) {
-        scale.flags[i] = null_flag;
+        unit.flags |= Unit::null_flag;
         continue;
       }
       const std::uint32_t bits = folded(v);
       if (s.counter == none) {
         if (s.base.total > 0 && bits == s.bits) {
-          scale.flags[i] = flat_flag;
+          unit.flags |= Unit::flat_flag;
           ++s.repeats;
         } else {
           s.repeats = 0;
@@ -243,115 +306,130 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
       s.bits = bits;
       if (s.counter != none) {
         CounterState& c = scale.counters[s.counter];
-        const std::int64_t at = tick * (scale.step / 1000) + scale.millis[i];
-        const bool rate = c.known && v >= c.last && at > c.millis;
+        const std::int64_t now_at = tick * (scale.step / 1000) + c.now_millis;
+        const bool rate = c.known && v >= c.last && now_at > c.millis;
         const double per_second =
-            rate ? (v - c.last) * 1000 / static_cast<double>(at - c.millis) : 0;
-        c = {.last = v, .millis = at, .known = true};
+            rate ? (v - c.last) * 1000 / static_cast<double>(now_at - c.millis) : 0;
+        c = {.last = v, .millis = now_at, .known = true};
         if (!rate) {
-          scale.stamp[i] = std::numeric_limits<std::int64_t>::min();
+          at[i] = 0;
+          unit.flags |= Unit::unread_flag;
           continue;
         }
         v = per_second;
-        scale.value[i] = v;
+        pending.values[at[i] - 1] = v;
       }
-      const float step = scale.models[s.model].step;
-      const std::int32_t week_shift = scale.models[s.model].week_shift;
-      const anomaly::Phase& phase = phases[static_cast<std::size_t>(week_shift + 12)];
-      const anomaly::Pace pace = anomaly::Pace::of(per_day / static_cast<double>(step));
-      const auto gap_of = [&](std::int64_t from, std::int64_t to) {
+      const Beat& beat = beats[scale.model_of[i]];
+      const float step = beat.step;
+      const anomaly::Phase& phase = phases[static_cast<std::size_t>(beat.week_shift + 12)];
+      const anomaly::SeasonRef season = scale.seasons.at(i);
+      const auto gap_of = [&](std::uint32_t from, std::uint32_t to) {
         return std::max(1.0F, std::round(static_cast<float>(to - from) / step));
       };
       if (s.learning != none) {
-        LearningBuffer& buffer = scale.learning[s.learning];
-        buffer.positive = buffer.positive && v > 0;
-        if (buffer.values.empty()) {
-          buffer.values.reserve(first_values);
-          buffer.ticks.reserve(first_values);
-        }
+        LearningBuffer& buffer = *scale.learning[s.learning];
         const auto f = static_cast<float>(v);
-        if (buffer.count < first_values) {
-          buffer.values.push_back(f);
-          buffer.ticks.push_back(tick);
+        if (v <= 0) {
+          unit.flags |= Unit::learned_flag;  // no logarithm for it
         } else {
-          // Thinned so that the forty slots cover a week.
-          const auto stride = static_cast<std::uint64_t>(std::max(
-              1.0, 7 * per_day / static_cast<double>(step) / static_cast<double>(first_values)));
-          if (buffer.count % stride == 0) buffer.values[buffer.count / stride % first_values] = f;
-        }
-        ++buffer.count;
-        if (buffer.count == first_values) {
-          const float floor = logarithm_floor(buffer.values, buffer.positive);
-          if (floor > 0) {
-            // All that was learned so far, again on logarithms.
-            s.base = {};
-            s.base.log_floor = floor;
-            for (std::size_t k = 0; k + 1 < buffer.values.size(); ++k) {
-              const anomaly::Phase then =
-                  anomaly::phase_of(scale.end_of(buffer.ticks[k]).us / 1'000'000, week_shift);
-              anomaly::observe(
-                  s.base, anomaly::transformed(s.base, static_cast<double>(buffer.values[k])), then,
-                  pace, k == 0 ? 1.0F : gap_of(buffer.ticks[k - 1], buffer.ticks[k]));
-            }
-            scale.flags[i] |= learned_flag;
+          if (buffer.count < first_values) {
+            if (!buffer.ticks) buffer.ticks = std::make_unique<std::array<std::uint32_t, first_values>>();
+            buffer.values[buffer.count] = f;
+            (*buffer.ticks)[buffer.count] = since_start;
+          } else {
+            // Thinned so that the forty slots cover a week.
+            const auto stride = static_cast<std::uint64_t>(std::max(
+                1.0, 7 * per_day / static_cast<double>(step) / static_cast<double>(first_values)));
+            if (buffer.count % stride == 0) buffer.values[buffer.count / stride % first_values] = f;
           }
-          buffer.ticks = {};
-        } else if (tick - s.first_tick >= static_cast<std::int64_t>(7 * per_day) &&
-                   buffer.count > first_values) {
-          const float floor = logarithm_floor(buffer.values, buffer.positive);
-          if (floor > 0) anomaly::take_logarithms(s.base, floor);
-          scale.flags[i] |= learned_flag;
+          ++buffer.count;
+          if (buffer.count == first_values) {
+            const float floor = logarithm_floor(buffer.values);
+            if (floor > 0) {
+              // All that was learned so far, again on logarithms.
+              s.base = {};
+              anomaly::clear(season);
+              s.base.log_floor = floor;
+              const std::array<std::uint32_t, first_values>& ticks = *buffer.ticks;
+              for (std::size_t k = 0; k + 1 < first_values; ++k) {
+                const anomaly::Phase then = anomaly::phase_of(
+                    scale.end_of(scale.tick_at(ticks[k])).us / 1'000'000, beat.week_shift);
+                anomaly::observe(
+                    s.base, season,
+                    anomaly::transformed(s.base, static_cast<double>(buffer.values[k])), then,
+                    beat.pace, k == 0 ? 1.0F : gap_of(ticks[k - 1], ticks[k]));
+              }
+              unit.flags |= Unit::learned_flag;
+            }
+            buffer.ticks.reset();
+          } else if (static_cast<std::int64_t>(since_start - s.first_tick) >=
+                         static_cast<std::int64_t>(7 * per_day) &&
+                     buffer.count > first_values) {
+            const float floor = logarithm_floor(buffer.values);
+            if (floor > 0) anomaly::take_logarithms(s.base, season, floor);
+            unit.flags |= Unit::learned_flag;
+          }
         }
       }
       const float y = anomaly::transformed(s.base, v);
-      if (border) scale.week_term[i] = week_term(s.base, y, phase);
+      if (border) week_terms[i] = week_term(s.base, season, y, phase);
       const anomaly::Reading reading =
-          anomaly::observe(s.base, y, phase, pace, gap_of(s.last_tick, tick));
-      s.last_tick = tick;
-      lane.drift[i] += (reading.deviation - lane.drift[i]) / 3;
-      if (lane.out_since[i] == 0 && std::abs(lane.drift[i]) > 2) lane.out_since[i] = tick;
-      if (lane.out_since[i] != 0 && std::abs(lane.drift[i]) < 1) lane.out_since[i] = 0;
-      if (!reading.z || tick - s.first_tick < joining) continue;
-      scale.z[i] = *reading.z;
-      scale.has_z[i] = 1;
-      if (!pooling) continue;
-      const std::size_t k = tail_class(s.base.tail_share);
-      const Pool& own = scale.pools[scale.channels[s.channel].pool];
-      const anomaly::NullHistogram* null = null_of(own, k);
-      if (null == nullptr) null = null_of(scale.pools.front(), k);
-      if (null == nullptr) continue;
-      lane.x[i] = null->score(scale.z[i]);
-      lane.seen[i] = 1;
+          anomaly::observe(s.base, season, y, phase, beat.pace, gap_of(s.last_tick, since_start));
+      s.last_tick = since_start;
+      Deviation& deviation = lane.deviation[i];
+      deviation.drift += (reading.deviation - deviation.drift) / 3;
+      if (deviation.out_since == 0 && std::abs(deviation.drift) > 2)
+        deviation.out_since = since_start + 1;
+      if (deviation.out_since != 0 && std::abs(deviation.drift) < 1) deviation.out_since = 0;
+      if (!reading.z || static_cast<std::int64_t>(since_start - s.first_tick) < joining) continue;
+      unit.x = *reading.z;
+      unit.flags |= flags_of(tail_class(s.base.tail_share));
     }
-  });
+  };
+  each(scale.series.size(), 512, read);
+  forget_learned(scale);
+  place_weeks(scale, tick, week_terms);
+}
 
-  // Buffers that have served go back. A counter of buffers in use would save the loop; the loop is
-  // short.
-  if (scale.learning_free.size() < scale.learning.size()) {
-    for (std::size_t i = 0; i < scale.series.size(); ++i) {
-      if ((scale.flags[i] & learned_flag) == 0) continue;
-      scale.learning[scale.series[i].learning] = {};
-      scale.learning_free.push_back(scale.series[i].learning);
-      scale.series[i].learning = none;
+// Buffers that have served go.
+void Engine::forget_learned(Scale& scale) {
+  if (scale.learning_used == 0) return;
+  for (std::size_t i = 0; i < scale.series.size(); ++i) {
+    if ((scale.metrics.unit[i].flags & Unit::learned_flag) == 0) continue;
+    std::uint32_t& learning = scale.series[i].learning;
+    scale.learning[learning].reset();
+    learning = none;
+    --scale.learning_used;
+  }
+  // Holes are closed when they are the larger part.
+  if (2 * scale.learning_used >= scale.learning.size()) return;
+  std::vector<std::unique_ptr<LearningBuffer>> close;
+  close.reserve(scale.learning_used);
+  if (scale.learning_used > 0) {
+    for (SeriesState& s : scale.series) {
+      if (s.learning == none) continue;
+      close.push_back(std::move(scale.learning[s.learning]));
+      s.learning = static_cast<std::uint32_t>(close.size() - 1);
     }
   }
-  if (!pooling) return;
+  scale.learning = std::move(close);
+}
 
-  const double decay = std::pow(0.97, 1 / per_day);
+// What tails are usual, from the readings of this tick. The tables that scores are read from change at its end.
+void Engine::pour(Scale& scale) {
   std::vector<std::vector<std::uint32_t>> channels_of(scale.pools.size());
   for (std::uint32_t c = 0; c < scale.channels.size(); ++c)
     channels_of[scale.channels[c].pool].push_back(c);
-  const auto small = [&](std::size_t p) {
-    return std::none_of(scale.pools[p].classes.begin(), scale.pools[p].classes.end(),
-                        [](const auto& h) { return h.ready(); });
-  };
   std::vector<std::uint8_t> is_small(scale.pools.size());
-  for (std::size_t p = 1; p < scale.pools.size(); ++p) is_small[p] = small(p);
-  const auto pour = [&](Pool& into, const Channel& channel) {
+  for (std::size_t p = 1; p < scale.pools.size(); ++p)
+    is_small[p] = std::none_of(scale.pools[p].classes.begin(), scale.pools[p].classes.end(),
+                               [](const auto& h) { return h.ready(); });
+  const auto take = [&](Pool& into, const Channel& channel) {
     for (const std::uint32_t s : channel.series) {
-      if (!scale.has_z[s]) continue;
+      const Unit& unit = scale.metrics.unit[s];
+      if ((unit.flags & Unit::reading_flag) == 0) continue;
       if (into.classes.empty()) into.classes.resize(3);
-      into.classes[tail_class(scale.series[s].base.tail_share)].add(scale.z[s]);
+      into.classes[tail_of(unit.flags)].add(unit.x);
     }
   };
   each(scale.pools.size(), 1, [&](std::size_t first, std::size_t last) {
@@ -359,11 +437,10 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick) {
       if (p == 0) {
         for (std::size_t q = 1; q < scale.pools.size(); ++q)
           if (is_small[q])
-            for (const std::uint32_t c : channels_of[q]) pour(scale.pools[0], scale.channels[c]);
+            for (const std::uint32_t c : channels_of[q]) take(scale.pools[0], scale.channels[c]);
       } else {
-        for (const std::uint32_t c : channels_of[p]) pour(scale.pools[p], scale.channels[c]);
+        for (const std::uint32_t c : channels_of[p]) take(scale.pools[p], scale.channels[c]);
       }
-      for (anomaly::NullHistogram& h : scale.pools[p].classes) h.tick(decay);
     }
   });
 }
@@ -375,13 +452,30 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
   const float fortnight = 1 / (14 * per_day);
 
   std::vector<std::uint32_t> seen;
+  seen.reserve(channel.series.size());
   std::size_t masked = 0;
   std::vector<float> values;
+  values.reserve(channel.series.size());
+  std::array<const anomaly::NullHistogram*, 3> nulls{};
+  if (pooling(scale, tick)) {
+    for (std::size_t k = 0; k < 3; ++k) {
+      nulls[k] = null_of(scale.pools[channel.pool], k);
+      if (nulls[k] == nullptr) nulls[k] = null_of(scale.pools.front(), k);
+    }
+  }
   for (const std::uint32_t s : channel.series) {
-    if (!lane.seen[s]) continue;
+    Unit& unit = lane.unit[s];
+    if ((unit.flags & Unit::reading_flag) == 0) continue;
+    const anomaly::NullHistogram* null = nulls[tail_of(unit.flags)];
+    if (null == nullptr) {
+      unit.x = 0;
+      continue;
+    }
+    unit.x = null->score(unit.x);
+    unit.seen = 1;
     seen.push_back(s);
-    lane.ok[s] = lane.masked(s, tick) ? 0 : 1;
-    masked += lane.ok[s] ? 0 : 1;
+    unit.ok = lane.masked(s, tick) ? 0 : 1;
+    masked += unit.ok ? 0 : 1;
   }
   channel.tau = 0;
   channel.tilt = anomaly::tilts(0);
@@ -389,7 +483,7 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
   const auto collect = [&](const std::vector<std::uint32_t>& from) {
     values.clear();
     for (const std::uint32_t s : from)
-      if (lane.seen[s] && lane.ok[s]) values.push_back(lane.x[s]);
+      if (lane.unit[s].seen && lane.unit[s].ok) values.push_back(lane.unit[s].x);
     return values.size();
   };
 
@@ -399,11 +493,11 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     channel.factor = f;
     const float clipped = std::clamp(f, -1.5F, 1.5F);
     for (const std::uint32_t s : seen) {
-      SeriesState& state = scale.series[s];
+      Loading& state = scale.loading[s];
       const float b =
           std::clamp(state.covariance / std::max(channel.factor_variance, 1e-3F), -1.0F, 3.0F);
-      const float before = lane.x[s];
-      lane.x[s] = (before - b * f) / std::sqrt(std::max(0.2F, 1 - b * b * channel.factor_variance));
+      const float before = lane.unit[s].x;
+      lane.unit[s].x = (before - b * f) / std::sqrt(std::max(0.2F, 1 - b * b * channel.factor_variance));
       state.covariance += week * (std::clamp(before, -3.0F, 3.0F) * clipped - state.covariance);
     }
     channel.factor_variance += week * (clipped * clipped - channel.factor_variance);
@@ -417,7 +511,7 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     // The cross-section's own spread at this tick.
     collect(seen);
     const float spread = std::max(1.0F, anomaly::mad_about_zero(values));
-    for (const std::uint32_t s : seen) lane.x[s] /= spread;
+    for (const std::uint32_t s : seen) lane.unit[s].x /= spread;
   }
 
   for (FamilyCell& family : channel.families) {
@@ -426,12 +520,12 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     family.factor = f;
     const float clipped = std::clamp(f, -3.0F, 3.0F);
     for (const std::uint32_t s : family.series) {
-      if (!lane.seen[s]) continue;
-      SeriesState& state = scale.series[s];
+      if (!lane.unit[s].seen) continue;
+      Loading& state = scale.loading[s];
       const float b =
           std::clamp(state.family_covariance / std::max(state.family_variance, 1e-3F), 0.0F, 2.0F);
-      const float before = lane.x[s];
-      lane.x[s] = (before - b * f) / std::sqrt(std::clamp(1 - b * b * family.variance, 0.2F, 1.0F));
+      const float before = lane.unit[s].x;
+      lane.unit[s].x = (before - b * f) / std::sqrt(std::clamp(1 - b * b * family.variance, 0.2F, 1.0F));
       state.family_covariance +=
           fortnight * (std::clamp(before, -4.0F, 4.0F) * clipped - state.family_covariance);
       state.family_variance += fortnight * (clipped * clipped - state.family_variance);
@@ -445,41 +539,40 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
       family.regime += (spread - family.regime) / 12;
     }
     for (const std::uint32_t s : family.series)
-      if (lane.seen[s]) lane.x[s] /= divisor;
+      if (lane.unit[s].seen) lane.unit[s].x /= divisor;
   }
 
   if (masked * 10 > seen.size()) {
     collect(seen);
     const float centre = anomaly::median(values);
     for (const std::uint32_t s : seen)
-      if (lane.ok[s]) lane.x[s] -= centre;
+      if (lane.unit[s].ok) lane.unit[s].x -= centre;
   }
 
   // The long-run deflator, then all that follows a score over time.
   const float slow_scale = slow_gain / (2 - slow_gain);
   double long_run = 0;
   for (const std::uint32_t s : seen) {
-    SeriesState& state = scale.series[s];
+    Loading& state = scale.loading[s];
     const float deflator = std::sqrt(std::max(1.0F, (state.long_run + channel.mean_long_run) / 2));
-    state.slow += slow_gain * (lane.x[s] - state.slow);
+    state.slow += slow_gain * (lane.unit[s].x - state.slow);
     state.long_run +=
         fortnight * (std::min(9.0F, state.slow * state.slow / slow_scale) - state.long_run);
     long_run += static_cast<double>(state.long_run);
-    const float x = std::clamp(lane.x[s] / deflator, -6.0F, 6.0F);
-    lane.x[s] = x;
-    lane.h3[s] += (x - lane.h3[s]) / 3;
-    lane.h12[s] += (x - lane.h12[s]) / 12;
-    lane.h48[s] += (x - lane.h48[s]) / 48;
-    if (!lane.ok[s]) continue;
+    const float x = std::clamp(lane.unit[s].x / deflator, -6.0F, 6.0F);
+    lane.unit[s].x = x;
+    follow(lane.smooth[s], x);
+    lane.unit[s].moved = std::abs(normalised12(lane.smooth[s].h12)) > 1.96F ? 1 : 0;
+    if (!lane.unit[s].ok) continue;
     const double weight =
-        scale.single_share / static_cast<double>(scale.models[state.model].series.size() + 2) / 8;
-    anomaly::update(lane.up[s], lane.down[s], x, channel.tilt, static_cast<float>(weight));
+        scale.single_share / static_cast<double>(scale.models[scale.model_of[s]].series.size() + 2) / 8;
+    anomaly::update(lane.bets[s].up, lane.bets[s].down, x, channel.tilt, static_cast<float>(weight));
   }
   channel.mean_long_run = static_cast<float>(long_run / static_cast<double>(seen.size()));
 }
 
 // Whose week a model lives in is not said; the hours around the weekend tell. Decided each Tuesday.
-void Engine::place_weeks(Scale& scale, std::int64_t tick) {
+void Engine::place_weeks(Scale& scale, std::int64_t tick, const std::vector<float>& week_terms) {
   constexpr float gain_min = 25;  // variances: far above what noise gives in a weekend's hours
   constexpr std::uint8_t node_memory = 24;
   const std::int64_t seconds = scale.end_of(tick).us / 1'000'000;
@@ -490,7 +583,7 @@ void Engine::place_weeks(Scale& scale, std::int64_t tick) {
         ScaleModel& model = scale.models[m];
         float term = 0;
         for (const std::uint32_t s : model.series)
-          if (scale.stamp[s] == tick) term += scale.week_term[s];
+          term += week_terms[s];
         model.week_gain[static_cast<std::size_t>(border)] += term;
       }
     });
@@ -516,9 +609,11 @@ void Engine::place_weeks(Scale& scale, std::int64_t tick) {
       model.week_shift = best_shift;
       model.week_gain = {};
       // What the season learned from the wrong kind of day is soon replaced.
-      for (const std::uint32_t s : model.series)
-        for (std::uint8_t& count : scale.series[s].base.node_count)
-          count = std::min(count, node_memory);
+      for (const std::uint32_t s : model.series) {
+        const anomaly::SeasonRef season = scale.seasons.at(s);
+        for (std::size_t k = 0; k < anomaly::season_nodes; ++k)
+          season.node_count(k) = std::min(season.node_count(k), node_memory);
+      }
     } else {
       for (float& gain : model.week_gain) gain /= 2;
     }
@@ -527,10 +622,7 @@ void Engine::place_weeks(Scale& scale, std::int64_t tick) {
 
 void Engine::judge_events(Scale& scale, std::int64_t tick) {
   const double per_day = scale.ticks_per_day();
-  const auto pooling_from =
-      scale.first_tick +
-      static_cast<std::int64_t>(
-          std::ceil(std::min(settings.pooling_days, settings.warmup_days * 9 / 14) * per_day));
+  const bool pooled = pooling(scale, tick);
   const auto joining = static_cast<std::int64_t>(std::ceil(settings.series_warmup_days * per_day));
   const std::array<float, 4> tilt = anomaly::tilts(0);
   const bool anybody = std::any_of(scale.models.begin(), scale.models.end(),
@@ -543,22 +635,23 @@ void Engine::judge_events(Scale& scale, std::int64_t tick) {
       m.null_now = m.flat_now = false;
       if (present) {
         for (const std::uint32_t s : m.series) {
-          if (scale.stamp[s] != tick) continue;
-          m.null_now = m.null_now || (scale.flags[s] & null_flag) != 0;
-          m.flat_now = m.flat_now || (scale.flags[s] & flat_flag) != 0;
+          const std::uint8_t flags = scale.metrics.unit[s].flags;
+          m.null_now = m.null_now || (flags & Unit::null_flag) != 0;
+          m.flat_now = m.flat_now || (flags & Unit::flat_flag) != 0;
         }
       }
       const auto silent = static_cast<double>(tick - m.last_tick);
       // A model that left for good is not missed for ever.
       const bool retired = silent > std::max(3 * per_day, 48.0 * static_cast<double>(m.step));
       const bool expected = anybody && !retired && silent + 0.5 >= static_cast<double>(m.step);
-      const bool judged = tick >= pooling_from && tick - m.first_tick >= joining;
+      const bool judged = pooled && tick - m.first_tick >= joining;
       const std::uint64_t seed =
           hash64(models[m.global].id, static_cast<std::uint64_t>(scale.end_of(tick).us));
       for (std::uint32_t kind = 0; kind < event_kinds; ++kind) {
         const std::size_t u = event_kinds * i + kind;
-        lane.seen[u] = lane.ok[u] = 0;
-        lane.x[u] = 0;
+        Unit& unit = lane.unit[u];
+        unit.seen = unit.ok = unit.moved = 0;
+        unit.x = 0;
         const bool missing = kind == missing_event;
         if (missing ? !(expected || present) : !present) continue;
         const bool event = missing ? !present : kind == null_event ? m.null_now : m.flat_now;
@@ -569,19 +662,20 @@ void Engine::judge_events(Scale& scale, std::int64_t tick) {
         const float x =
             anomaly::randomised_score(event, p, anomaly::uniform(hash64("event", seed + kind)));
         anomaly::learn(chain, event, event_memory);
-        lane.drift[u] += ((event ? 4.0F : 0.0F) - lane.drift[u]) / 3;
-        if (lane.out_since[u] == 0 && lane.drift[u] > 2) lane.out_since[u] = tick;
-        if (lane.out_since[u] != 0 && lane.drift[u] < 1) lane.out_since[u] = 0;
+        Deviation& deviation = lane.deviation[u];
+        deviation.drift += ((event ? 4.0F : 0.0F) - deviation.drift) / 3;
+        if (deviation.out_since == 0 && deviation.drift > 2)
+          deviation.out_since = scale.since_start(tick) + 1;
+        if (deviation.out_since != 0 && deviation.drift < 1) deviation.out_since = 0;
         if (!judged) continue;
-        lane.seen[u] = 1;
-        lane.ok[u] = lane.masked(u, tick) ? 0 : 1;
-        lane.x[u] = x;
-        lane.h3[u] += (x - lane.h3[u]) / 3;
-        lane.h12[u] += (x - lane.h12[u]) / 12;
-        lane.h48[u] += (x - lane.h48[u]) / 48;
-        if (!lane.ok[u] || missing) continue;
+        unit.seen = 1;
+        unit.ok = lane.masked(u, tick) ? 0 : 1;
+        unit.x = x;
+        follow(lane.smooth[u], x);
+        unit.moved = normalised12(lane.smooth[u].h12) > 1.96F ? 1 : 0;
+        if (!unit.ok || missing) continue;
         const double weight = scale.single_share / static_cast<double>(m.series.size() + 2) / 4;
-        anomaly::update(lane.up[u], x, tilt, static_cast<float>(weight));
+        anomaly::update(lane.bets[u].up, x, tilt, static_cast<float>(weight));
       }
       if (present) m.last_tick = tick;
     }

@@ -75,33 +75,51 @@ FleetView Engine::view() const {
         info.scale >= 0 ? scales[static_cast<std::size_t>(info.scale)].get() : nullptr;
     if (scale != nullptr && scale->started()) {
       rows.push_back({g, scale, info.local});
-    } else if (scale != nullptr || !info.waiting.empty()) {
+    } else if (scale != nullptr || (info.unsettled && !info.unsettled->waiting.empty())) {
       rows.push_back({g, nullptr, none});
     }
   }
   std::sort(rows.begin(), rows.end(),
             [&](const Row& a, const Row& b) { return models[a.global].id < models[b.global].id; });
 
+  // Of each scale, the column that belongs to each tick of the page: its newest that is not after it.
+  std::map<const Scale*, std::vector<const HeatColumn*>> columns;
+  for (const auto& scale : scales) {
+    std::vector<const HeatColumn*>& of = columns[scale.get()];
+    for (const Timestamp at : out.heat_ticks) {
+      const auto column = std::upper_bound(scale->heat.begin(), scale->heat.end(), at,
+                                           [](Timestamp t, const HeatColumn& c) { return t < c.ts; });
+      const bool near = column != scale->heat.begin() &&
+                        at - (column - 1)->ts < Duration(std::max(scale->step, main->step));
+      of.push_back(near ? &*(column - 1) : nullptr);
+    }
+  }
+
+  out.models.reserve(rows.size());
+  out.heat.reserve(rows.size() * out.heat_ticks.size());
   for (const Row& row : rows) {
     const ModelInfo& info = models[row.global];
     ModelView v;
     v.id = info.id;
-    v.family = info.family();
-    v.region = info.region();
-    v.team = info.team();
+    v.family = family_of(info);
+    v.region = region_of(info);
+    v.team = team_of(info);
+    const std::string known_version =
+        info.known == none ? std::string() : topology.models[info.known].version;
     if (row.scale == nullptr) {
-      v.version = info.known.version.empty() ? info.said.version : info.known.version;
+      v.version = known_version.empty() ? words[info.version] : known_version;
       v.learning_days_left = settings.warmup_days;
       v.caption = "learning how often it reports";
-      for (const Waiting& w : info.waiting)
-        v.last_seen = std::max(v.last_seen, std::optional(w.ts));
+      if (info.unsettled)
+        for (const Waiting& w : info.unsettled->waiting)
+          v.last_seen = std::max(v.last_seen, std::optional(w.ts));
       out.models.push_back(std::move(v));
       out.heat.resize(out.heat.size() + out.heat_ticks.size(), 255);
       continue;
     }
     const Scale& scale = *row.scale;
     const ScaleModel& m = scale.models[row.local];
-    v.version = m.version != none ? words[m.version] : info.known.version;
+    v.version = m.version != none ? words[m.version] : known_version;
     v.score = m.score;
     v.last_seen = scale.end_of(m.last_tick);
     const double age = static_cast<double>(scale.closed - m.first_tick) / scale.ticks_per_day();
@@ -111,11 +129,11 @@ FleetView Engine::view() const {
     const bool is_silent = silent >= static_cast<double>(m.step) * settings.no_data_intervals;
     const bool is_muted = m.version_tick != 0 && static_cast<float>(scale.closed - m.version_tick) <
                                                      m.step * anomaly::Baseline::muted_samples;
-    std::int64_t since = 0;
+    Deviation worst;
     if (m.worst != none) {
-      v.worst_metric = scale.channels[scale.series[m.worst].channel].name;
-      v.worst_sigma = static_cast<double>(scale.metrics.drift[m.worst]);
-      since = scale.metrics.out_since[m.worst];
+      v.worst_metric = scale.channels[scale.channel_of[m.worst]].name;
+      worst = scale.metrics.deviation[m.worst];
+      v.worst_sigma = static_cast<double>(worst.drift);
     }
     const Incident* incident = nullptr;
     for (const Case& c : cases) {
@@ -156,26 +174,17 @@ FleetView Engine::view() const {
       v.caption = "new version " + v.version + " since " + clock_of(scale.end_of(m.version_tick));
     else if (sigma >= 2)
       v.caption = v.worst_metric + " " + signed_sigma(v.worst_sigma) +
-                  (since != 0 ? " since " + clock_of(scale.end_of(since)) : "");
+                  (worst.out_since != 0 ? " since " + clock_of(scale.out_since(worst)) : "");
     else if (v.score >= 55 && incident == nullptr)
       v.caption = "leans with others that share something";
     else
       v.caption = "all inside their bands";
     if (incident != nullptr) v.caption += "; explained by " + incident->id;
 
-    for (const Timestamp at : out.heat_ticks) {
-      // The newest column of its own scale that is not after `at`.
-      const auto column =
-          std::upper_bound(scale.heat.begin(), scale.heat.end(), at,
-                           [](Timestamp t, const HeatColumn& c) { return t < c.ts; });
-      std::uint8_t score = 255;
-      if (column != scale.heat.begin()) {
-        const HeatColumn& c = *(column - 1);
-        if (at - c.ts < Duration(std::max(scale.step, main->step)) && row.local < c.score.size())
-          score = c.score[row.local];
-      }
-      out.heat.push_back(score);
-    }
+    for (const HeatColumn* column : columns.at(&scale))
+      out.heat.push_back(column != nullptr && row.local < column->score.size()
+                             ? column->score[row.local]
+                             : std::uint8_t{255});
 
     // What needs no history.
     const auto add = [&](std::string kind, std::string metric, Timestamp from, std::string text) {
@@ -190,24 +199,25 @@ FleetView Engine::view() const {
       add("no_data", "", *v.last_seen, "has sent nothing");
     for (const std::uint32_t s : m.series) {
       const SeriesState& state = scale.series[s];
-      const std::string& metric = scale.channels[state.channel].name;
+      const std::int64_t last_tick = scale.tick_at(state.last_tick);
+      const std::string& metric = scale.channels[scale.channel_of[s]].name;
       // A constant that never varied is not a line gone flat.
       if (!is_silent && static_cast<int>(state.repeats) >= settings.flat_samples &&
           state.base.abs_residual > 0 && state.base.total > state.repeats + 1) {
         const auto ticks = static_cast<std::int64_t>(static_cast<float>(state.repeats) * m.step);
-        add("flat", metric, scale.end_of(state.last_tick - ticks), "repeats one value");
+        add("flat", metric, scale.end_of(last_tick - ticks), "repeats one value");
       }
-      if (settings.limits.empty() || is_silent || scale.recent.empty() || s >= scale.value.size() ||
-          scale.stamp[s] == std::numeric_limits<std::int64_t>::min() || is_null(scale.value[s]))
-        continue;
+      if (is_silent || scale.limited.empty()) continue;
+      const auto newest_value = scale.limited.find(s);
+      if (newest_value == scale.limited.end() || is_null(newest_value->second)) continue;
       for (const Limit& limit : settings.limits) {
         if (!matches(limit.metric, metric)) continue;
-        const double value = scale.value[s];
+        const double value = newest_value->second;
         if (limit.high && value > *limit.high)
-          add("limit", metric, scale.end_of(state.last_tick),
+          add("limit", metric, scale.end_of(last_tick),
               "is " + number(value) + ", above its limit " + number(*limit.high));
         else if (limit.low && value < *limit.low)
-          add("limit", metric, scale.end_of(state.last_tick),
+          add("limit", metric, scale.end_of(last_tick),
               "is " + number(value) + ", below its limit " + number(*limit.low));
       }
     }

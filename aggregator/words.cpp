@@ -119,7 +119,7 @@ std::string first_look_of(const Engine& e, const Case& c) {
   if (i.cause_kind == "model") {
     const std::string id = i.cause.substr(6);
     const auto at = e.model_index.find(id);
-    const std::string version = at == e.model_index.end() ? "" : e.models[at->second].said.version;
+    const std::string version = at == e.model_index.end() ? "" : e.words[e.models[*at].version];
     out = "Look first at the inputs of " + id + " and its last deploy" +
           (version.empty() ? "" : " (" + version + ")") + ". No shared dependency explains it.";
   } else if (i.cause == "unknown") {

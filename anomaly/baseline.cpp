@@ -25,12 +25,13 @@ std::size_t twin(std::size_t node) {
 }
 
 // An hour that was never seen on this kind of day is taken to be as on the other.
-float season_node(const Baseline& b, std::size_t node) {
-  return b.node_count[node] > 0 ? b.node[node] : b.node[twin(node)];
+float season_node(const SeasonView& season, std::size_t node) {
+  return season.node_count(node) > 0 ? season.node(node) : season.node(twin(node));
 }
 
-float season(const Baseline& b, const Phase& phase) {
-  return phase.weight0 * season_node(b, phase.node0) + phase.weight1 * season_node(b, phase.node1);
+float season_at(const SeasonView& season, const Phase& phase) {
+  return phase.weight0 * season_node(season, phase.node0) +
+         phase.weight1 * season_node(season, phase.node1);
 }
 
 float clip(float v, float limit) {
@@ -120,15 +121,21 @@ double untransformed(const Baseline& b, float y) {
   return b.log_floor > 0 ? std::exp(static_cast<double>(y)) : static_cast<double>(y);
 }
 
-float usual(const Baseline& b, const Phase& phase) {
-  return b.level + season(b, phase);
+void clear(const SeasonRef& season) {
+  for (std::size_t k = 0; k < season_nodes; ++k) season.node(k) = 0, season.node_count(k) = 0;
+  for (std::size_t k = 0; k < season_cells; ++k) season.cell(k) = 0, season.cell_count(k) = 0;
+}
+
+float usual(const Baseline& b, const SeasonView& season, const Phase& phase) {
+  return b.level + season_at(season, phase);
 }
 
 float spread(const Baseline& b) {
   return abs_to_sd * b.abs_residual;
 }
 
-Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, float gap) {
+Reading observe(Baseline& b, const SeasonRef& season, float y, const Phase& phase, const Pace& pace,
+                float gap) {
   assert(gap >= 1);
   if (b.total == 0) {
     b.level = y;
@@ -137,14 +144,14 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
   }
   if (b.since_reset == 0) {
     // The first value of a new version says where it is, and nothing about where it should be.
-    b.level = y - season(b, phase);
+    b.level = y - season_at(season, phase);
     b.last_residual = 0;
     b.since_reset = 1;
     ++b.total;
     return {};
   }
   Reading out;
-  const float r = y - usual(b, phase);
+  const float r = y - usual(b, season, phase);
   const float s = spread(b);
   const bool young = b.total < Baseline::first_samples;
   const bool fresh = b.since_reset < Baseline::first_samples;
@@ -158,8 +165,8 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
   const float e = (r - phi_d * b.last_residual) / std::sqrt(1 - phi_d * phi_d);
 
   // Scale by time of day.
-  float& cell = b.cell[phase.cell];
-  std::uint8_t& cell_count = b.cell_count[phase.cell];
+  float& cell = season.cell(phase.cell);
+  std::uint8_t& cell_count = season.cell_count(phase.cell);
   const float sigma = abs_to_sd * (cell_count >= cell_samples_min ? cell : b.abs_innovation);
   const auto n = static_cast<float>(b.since_reset);
   if (!young && !muted && is_scale(sigma, b.level))
@@ -201,12 +208,12 @@ Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, floa
   if (!fresh) {
     const auto learn_node = [&](std::uint8_t index, float weight) {
       if (weight <= 0) return;
-      std::uint8_t& count = b.node_count[index];
+      std::uint8_t& count = season.node_count(index);
       if (count == 0) {
-        b.node[index] = season_node(b, index);
-        count = std::min<std::uint8_t>(b.node_count[twin(index)], borrowed_count);
+        season.node(index) = season_node(season, index);
+        count = std::min<std::uint8_t>(season.node_count(twin(index)), borrowed_count);
       }
-      b.node[index] += weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
+      season.node(index) += weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
       if (count < 255) ++count;
     };
     learn_node(phase.node0, phase.weight0);
@@ -223,20 +230,25 @@ void reset(Baseline& b) {
   b.last_residual = 0;
 }
 
-void take_logarithms(Baseline& b, float floor) {
+void take_logarithms(Baseline& b, const SeasonRef& season, float floor) {
   assert(floor > 0);
   const float level = std::max(b.level, floor);
-  for (float& node : b.node) node = std::log(std::max(level + node, floor)) - std::log(level);
+  for (std::size_t k = 0; k < season_nodes; ++k) {
+    float& node = season.node(k);
+    node = std::log(std::max(level + node, floor)) - std::log(level);
+    season.node_count(k) = std::min<std::uint8_t>(season.node_count(k), 2);
+  }
   b.abs_residual /= level;
   b.abs_innovation /= level;
-  for (float& cell : b.cell) cell /= level;
+  for (std::size_t k = 0; k < season_cells; ++k) {
+    season.cell(k) /= level;
+    season.cell_count(k) = std::min<std::uint8_t>(season.cell_count(k), cell_samples_min);
+  }
   b.last_residual /= level;
   b.moment0 /= level * level;
   b.moment1 /= level * level;
   b.level = std::log(level);
   b.log_floor = floor;
-  for (std::uint8_t& count : b.node_count) count = std::min<std::uint8_t>(count, 2);
-  for (std::uint8_t& count : b.cell_count) count = std::min<std::uint8_t>(count, cell_samples_min);
 }
 
 }  // namespace muster::anomaly

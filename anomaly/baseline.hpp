@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -53,6 +54,7 @@ struct Pace {
   static Pace of(double samples_per_day);
 };
 
+// All that a series has of its own, beside its season.
 struct Baseline {
   static constexpr std::uint32_t first_samples = 40;  // the level is a mean, the season is frozen
   static constexpr std::uint32_t muted_samples = 6;   // after a new version: nothing is said
@@ -65,14 +67,55 @@ struct Baseline {
   float abs_innovation = 0;    // EWMA |e| over all cells, for cells with few samples
   float log_floor = 0;         // > 0: the series is judged on ln(max(x, log_floor))
   float tail_share = 0.0124F;  // EWMA of |z| > 2.5; starts at the normal distribution's
-  std::array<float, 48> node{};
-  std::array<float, 8> cell{};  // EWMA |e| of a three-hour cell
-  std::array<std::uint8_t, 48> node_count{};
-  std::array<std::uint8_t, 8> cell_count{};
   std::uint32_t since_reset = 0;
   std::uint32_t total = 0;
 };
-static_assert(sizeof(Baseline) == 8 * 4 + 56 * 4 + 56 + 8);
+static_assert(sizeof(Baseline) == 40);
+
+inline constexpr std::size_t season_nodes = 48;
+inline constexpr std::size_t season_cells = 8;  // of three hours each
+
+// The season and the scales by time of day of one series, wherever they stand. A sample touches two nodes and
+// one cell of them, so a fleet keeps them hour by hour: node k of a series is k * stride further on, and what
+// an hour needs of all series stands side by side.
+struct SeasonRef {
+  float* nodes;
+  std::uint8_t* node_counts;
+  float* cells;  // EWMA |e| of a three-hour cell
+  std::uint8_t* cell_counts;
+  std::size_t stride;
+
+  float& node(std::size_t k) const { return nodes[k * stride]; }
+  std::uint8_t& node_count(std::size_t k) const { return node_counts[k * stride]; }
+  float& cell(std::size_t k) const { return cells[k * stride]; }
+  std::uint8_t& cell_count(std::size_t k) const { return cell_counts[k * stride]; }
+};
+
+// The same, to be read.
+struct SeasonView {
+  const float* nodes;
+  const std::uint8_t* node_counts;
+  std::size_t stride;
+
+  SeasonView(const float* n, const std::uint8_t* c, std::size_t s)
+      : nodes(n), node_counts(c), stride(s) {}
+  SeasonView(const SeasonRef& r) : nodes(r.nodes), node_counts(r.node_counts), stride(r.stride) {}
+  float node(std::size_t k) const { return nodes[k * stride]; }
+  std::uint8_t node_count(std::size_t k) const { return node_counts[k * stride]; }
+};
+
+// The season of a single series.
+struct Season {
+  std::array<float, season_nodes> nodes{};
+  std::array<float, season_cells> cells{};
+  std::array<std::uint8_t, season_nodes> node_counts{};
+  std::array<std::uint8_t, season_cells> cell_counts{};
+
+  SeasonRef ref() { return {nodes.data(), node_counts.data(), cells.data(), cell_counts.data(), 1}; }
+};
+
+// Nothing learned.
+void clear(const SeasonRef& season);
 
 // What one sample says.
 struct Reading {
@@ -86,7 +129,7 @@ float transformed(const Baseline& b, double x);
 double untransformed(const Baseline& b, float y);
 
 // What is usual at a phase, and the standard deviation about it; in transformed units.
-float usual(const Baseline& b, const Phase& phase);
+float usual(const Baseline& b, const SeasonView& season, const Phase& phase);
 float spread(const Baseline& b);
 
 // Judges y, then learns from it.
@@ -102,13 +145,14 @@ float spread(const Baseline& b);
 // gap      d: how many samples ago the last one was, >= 1
 // returns  no z in the first 40 samples, in the 6 after a reset, or when the series never varied
 // source   docs/evidence.md, Baseline
-Reading observe(Baseline& b, float y, const Phase& phase, const Pace& pace, float gap);
+Reading observe(Baseline& b, const SeasonRef& season, float y, const Phase& phase, const Pace& pace,
+                float gap);
 
 // A new version: level and correlation start again, season and scale stay.
 void reset(Baseline& b);
 
 // Goes over to logarithms: level and season by their logarithm, scales by the delta method, with
 // counts set back so that they adapt quickly. `floor` > 0.
-void take_logarithms(Baseline& b, float floor);
+void take_logarithms(Baseline& b, const SeasonRef& season, float floor);
 
 }  // namespace muster::anomaly

@@ -92,6 +92,7 @@ TEST_CASE("innovations of a seasonal, correlated series are white with unit vari
   std::mt19937 random(7);
   std::normal_distribution<float> noise;
   Baseline b;
+  Season season;
   const Pace pace = Pace::of(144);
   float ar = 0;
   double sum = 0, squares = 0, products = 0, before = 0;
@@ -101,7 +102,7 @@ TEST_CASE("innovations of a seasonal, correlated series are white with unit vari
     const std::int64_t at = monday + t * 600;
     const double day = 2 * 3.14159265 * static_cast<double>(at % 86400) / 86400;
     const float y = 100 + 10 * static_cast<float>(std::sin(day)) + ar;
-    const Reading reading = observe(b, y, phase_of(at), pace, 1);
+    const Reading reading = observe(b, season.ref(), y, phase_of(at), pace, 1);
     if (t < 3 * 7 * 144 || !reading.z) continue;
     const auto z = static_cast<double>(*reading.z);
     sum += z;
@@ -122,15 +123,17 @@ TEST_CASE("a new version mutes six samples and is not a shift") {
   std::normal_distribution<float> noise;
   const Pace pace = Pace::of(144);
   Baseline b;
+  Season season;
   int t = 0;
-  for (; t < 2000; ++t) observe(b, noise(random), phase_of(monday + t * 600), pace, 1);
+  for (; t < 2000; ++t) observe(b, season.ref(), noise(random), phase_of(monday + t * 600), pace, 1);
   Baseline unlabelled = b;
+  Season unlabelled_season = season;
   reset(b);
   float labelled_worst = 0, unlabelled_worst = 0;
   for (int k = 0; k < 30; ++k, ++t) {
     const float y = 8 + noise(random);
-    const Reading with = observe(b, y, phase_of(monday + t * 600), pace, 1);
-    const Reading without = observe(unlabelled, y, phase_of(monday + t * 600), pace, 1);
+    const Reading with = observe(b, season.ref(), y, phase_of(monday + t * 600), pace, 1);
+    const Reading without = observe(unlabelled, unlabelled_season.ref(), y, phase_of(monday + t * 600), pace, 1);
     CHECK(with.z.has_value() == (k >= 6));
     if (with.z) labelled_worst = std::max(labelled_worst, std::abs(*with.z));
     unlabelled_worst = std::max(unlabelled_worst, std::abs(*without.z));
@@ -141,17 +144,19 @@ TEST_CASE("a new version mutes six samples and is not a shift") {
 
 TEST_CASE("a series that never varied has no score, and logarithms keep what was learned") {
   Baseline flat;
+  Season flat_season;
   for (int t = 0; t < 500; ++t) {
-    const Reading reading = observe(flat, 5, phase_of(monday + t * 600), Pace::of(144), 1);
+    const Reading reading = observe(flat, flat_season.ref(), 5, phase_of(monday + t * 600), Pace::of(144), 1);
     CHECK_FALSE(reading.z);
   }
   Baseline b;
+  Season season;
   b.level = 100;
-  b.node[3] = 50;
+  season.nodes[3] = 50;
   b.abs_residual = 10;
-  take_logarithms(b, 1);
+  take_logarithms(b, season.ref(), 1);
   CHECK(b.level == Approx(std::log(100.0)));
-  CHECK(b.node[3] == Approx(std::log(1.5)));
+  CHECK(season.nodes[3] == Approx(std::log(1.5)));
   CHECK(b.abs_residual == Approx(0.1));
   CHECK(transformed(b, 0) == 0);  // ln of the floor
   CHECK(untransformed(b, transformed(b, 42)) == Approx(42));
