@@ -68,7 +68,9 @@ template <class T>
 concept Plain = std::is_arithmetic_v<T> || std::is_enum_v<T>;
 // Structs without gaps that say so: vectors of them travel in one piece.
 template <class T>
-concept Bulk = std::is_trivially_copyable_v<T> && requires { requires T::bulk; };
+concept Bulk = std::is_trivially_copyable_v<T> && requires {
+  requires T::bulk;
+};
 
 template <class A, class T>
 void io(A& a, T& t);

@@ -80,8 +80,8 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
   // A unit counts when it is current, and nobody else's incident explains it.
   const auto included = [&](const Lane& lane, std::size_t u, const ScaleModel& m) {
     const bool current =
-        lane.unit[u].seen || (m.step > 1 && static_cast<float>(tick - m.last_tick) <= m.step &&
-                              lane.smooth[u].h48 != 0);
+        lane.unit[u].seen ||
+        (m.step > 1 && static_cast<float>(tick - m.last_tick) <= m.step && lane.smooth[u].h48 != 0);
     return current && (!lane.masked(u, tick) || (owner != 0 && lane.owner(u) == owner));
   };
   const auto model_of_unit = [&](bool event, std::uint32_t u) {
@@ -192,8 +192,9 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
                                  static_cast<double>(std::max<std::size_t>(n_dependencies, 1)))
                       : std::log(0.05 / static_cast<double>(n_families));
       for (const Cell& cell : candidate.cells)
-        out.score +=
-            channel_score(fit(each_of_cell(candidate, cell), scores.of(cell.event), anomaly::group_shares).log_bf);
+        out.score += channel_score(
+            fit(each_of_cell(candidate, cell), scores.of(cell.event), anomaly::group_shares)
+                .log_bf);
     }
   });
   each(scale.models.size(), 256, [&](std::size_t first, std::size_t last) {
@@ -215,11 +216,10 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
   std::vector<ChannelFit> unknown(n_channels);
   each(n_channels, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t c = first; c < last; ++c) {
-      unknown[c] =
-          c < scale.channels.size()
-              ? fit(each_of(scale.channels[c].series), scores.metrics, anomaly::unknown_shares)
-              : fit(each_of(event_units[c - scale.channels.size()]), scores.events,
-                    anomaly::unknown_shares);
+      unknown[c] = c < scale.channels.size() ? fit(each_of(scale.channels[c].series),
+                                                   scores.metrics, anomaly::unknown_shares)
+                                             : fit(each_of(event_units[c - scale.channels.size()]),
+                                                   scores.events, anomaly::unknown_shares);
     }
   });
   all.back().kind = Scored::Kind::unknown;
@@ -277,13 +277,15 @@ Ranking Engine::rank(const Scale& scale, std::int64_t tick, const Group* group, 
       out.members = 1;
       for (const std::uint32_t s : scale.models[scored.index].series)
         if (scores.metrics.in[s])
-          take(false, scale.channel_of[s], [&](const auto& f) { f(s); },
-               {.log_bf = anomaly::log_single(scores.metrics.ratios[s])}, true);
+          take(
+              false, scale.channel_of[s], [&](const auto& f) { f(s); },
+              {.log_bf = anomaly::log_single(scores.metrics.ratios[s])}, true);
       for (const std::uint32_t kind : {flat_event, null_event}) {
         const std::uint32_t u = event_kinds * scored.index + kind;
         if (scores.events.in[u])
-          take(true, base + kind, [&](const auto& f) { f(static_cast<std::uint32_t>(u)); }, {.log_bf = anomaly::log_single(scores.events.ratios[u])},
-               true);
+          take(
+              true, base + kind, [&](const auto& f) { f(static_cast<std::uint32_t>(u)); },
+              {.log_bf = anomaly::log_single(scores.events.ratios[u])}, true);
       }
     } else {
       out.members = static_cast<std::uint32_t>(scale.models.size());

@@ -65,7 +65,8 @@ struct OpenTick {
 
   void add(std::uint32_t alias, std::int32_t millis, double value) {
     const auto at = static_cast<std::uint32_t>(values.size());
-    if (runs.empty() || runs.back().millis != millis || runs.back().alias + (at - runs.back().first) != alias)
+    if (runs.empty() || runs.back().millis != millis ||
+        runs.back().alias + (at - runs.back().first) != alias)
       runs.push_back({alias, millis, at});
     values.push_back(value);
   }
@@ -161,13 +162,14 @@ struct Unit {
   // flags: what its value was, what a sample's reading said; `masked_flag` alone outlives the tick.
   static constexpr std::uint8_t null_flag = 1, flat_flag = 2, learned_flag = 4, reading_flag = 8;
   static constexpr std::uint8_t tail_shift = 4, tail_mask = 3;  // class of its tail, two bits
-  static constexpr std::uint8_t masked_flag = 64, unread_flag = 128;  // unread: a counter without a rate
+  static constexpr std::uint8_t masked_flag = 64,
+                                unread_flag = 128;  // unread: a counter without a rate
 
-  float x = 0;            // the score; 0 when not judged. Before its channel is conditioned: the innovation
-  float focus = 0;        // EWMA_18 before this tick, normalised
-  std::uint8_t seen = 0;  // judged
-  std::uint8_t ok = 0;    // judged, and not explained by an incident
-  std::uint8_t moved = 0; // judged, and its EWMA_12 is beyond 1.96
+  float x = 0;  // the score; 0 when not judged. Before its channel is conditioned: the innovation
+  float focus = 0;         // EWMA_18 before this tick, normalised
+  std::uint8_t seen = 0;   // judged
+  std::uint8_t ok = 0;     // judged, and not explained by an incident
+  std::uint8_t moved = 0;  // judged, and its EWMA_12 is beyond 1.96
   std::uint8_t flags = 0;
 };
 static_assert(sizeof(Unit) == 12);
@@ -197,8 +199,8 @@ struct Bets {
 
 // Which incident explains a unit, and until when.
 struct Mask {
-  std::uint32_t owner = 0;         // incident number
-  std::int64_t until = 0;          // tick; it holds before it
+  std::uint32_t owner = 0;  // incident number
+  std::int64_t until = 0;   // tick; it holds before it
   template <class A>
   void archive(A& a) {
     a(owner, until);
@@ -347,7 +349,6 @@ struct Channel {
   }
 };
 
-
 struct ScaleModel {
   std::uint32_t global = 0;
   std::uint32_t family = none;
@@ -485,11 +486,12 @@ struct Scale {
   Seasons seasons;
   Lane metrics;
   std::vector<CounterState> counters;
-  std::vector<std::unique_ptr<LearningBuffer>> learning;  // with holes, which are closed now and then
+  std::vector<std::unique_ptr<LearningBuffer>>
+      learning;  // with holes, which are closed now and then
   std::size_t learning_used = 0;
   std::vector<Channel> channels;
   std::vector<Pool> pools;  // the first is that of all small metrics
-  Lane events;  // 3 * model + kind
+  Lane events;              // 3 * model + kind
   std::vector<Group> groups;
   // Cells as (group, cell), those of a channel together: they read the same units.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> cell_order;
@@ -502,7 +504,7 @@ struct Scale {
   // The newest values of series that have a fixed limit; null where there is none to compare.
   std::map<std::uint32_t, double> limited;
 
-  std::size_t last_count = 0;       // samples of the last tick that had any
+  std::size_t last_count = 0;  // samples of the last tick that had any
   std::int64_t cached_tick = std::numeric_limits<std::int64_t>::min();
   OpenTick* cached = nullptr;
 
@@ -638,9 +640,15 @@ struct ModelEqual {
 };
 // A series by (model, metric), an alias by (series, said), what was said by (model, attributes).
 using Pair = std::pair<std::uint32_t, std::uint32_t>;
-inline Pair key_of(const SeriesInfo& s) { return {s.model, s.metric}; }
-inline Pair key_of(const Alias& a) { return {a.series, a.said}; }
-inline Pair key_of(const Said& s) { return {s.model, s.attributes}; }
+inline Pair key_of(const SeriesInfo& s) {
+  return {s.model, s.metric};
+}
+inline Pair key_of(const Alias& a) {
+  return {a.series, a.said};
+}
+inline Pair key_of(const Said& s) {
+  return {s.model, s.attributes};
+}
 template <class T>
 struct PairHash {
   using is_transparent = void;
@@ -699,10 +707,15 @@ struct Engine {
                          const ModelAttributes& attributes);
   void declare(const SeriesSet& set);
   void observe(const LogRows& rows);
-  const std::string& family_of(const ModelInfo& m) const { return known_or(m, &Model::family, m.family); }
-  const std::string& region_of(const ModelInfo& m) const { return known_or(m, &Model::region, m.region); }
+  const std::string& family_of(const ModelInfo& m) const {
+    return known_or(m, &Model::family, m.family);
+  }
+  const std::string& region_of(const ModelInfo& m) const {
+    return known_or(m, &Model::region, m.region);
+  }
   const std::string& team_of(const ModelInfo& m) const { return known_or(m, &Model::team, m.team); }
-  const std::string& known_or(const ModelInfo& m, std::string Model::*field, std::uint32_t said_word) const {
+  const std::string& known_or(const ModelInfo& m, std::string Model::*field,
+                              std::uint32_t said_word) const {
     const bool known = m.known != none && !(topology.models[m.known].*field).empty();
     return known ? topology.models[m.known].*field : words[said_word];
   }

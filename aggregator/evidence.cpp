@@ -15,8 +15,8 @@ constexpr float focus_width_min = 2.5F;  // effective number of models a focused
 constexpr float focus_gain = 1.0F / 18;
 constexpr std::size_t history_max = 144;
 
-void weigh_cell(const Scale& scale, const Group& group, Cell& cell, const std::array<float, 4>& tilt,
-                double share, float fortnight10) {
+void weigh_cell(const Scale& scale, const Group& group, Cell& cell,
+                const std::array<float, 4>& tilt, double share, float fortnight10) {
   const Lane& lane = cell.event ? scale.events : scale.metrics;
   CellState& state = cell.state;
   double sum = 0;
@@ -203,8 +203,7 @@ void Engine::remember(Scale& scale, std::int64_t tick, const At& at, const OpenT
   }
   scale.heat.push_back(std::move(column));
   while (scale.heat.size() > history_max) scale.heat.pop_front();
-  if (scale.heat.size() > six_hours + 1)
-    scale.heat[scale.heat.size() - 2 - six_hours].drift = {};
+  if (scale.heat.size() > six_hours + 1) scale.heat[scale.heat.size() - 2 - six_hours].drift = {};
 
   // Values for the charts: one column per ten minutes or tick, a day of them (two of hourly ones),
   // fewer in a very large fleet.

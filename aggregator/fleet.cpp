@@ -187,7 +187,9 @@ std::vector<MemoryPart> Fleet::memory() const {
   return engine_->memory();
 }
 
-Timestamp Fleet::closed() const { return engine_->now; }
+Timestamp Fleet::closed() const {
+  return engine_->now;
+}
 
 std::vector<Incident> Fleet::open_incidents() const {
   std::vector<Incident> out;

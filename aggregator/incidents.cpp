@@ -108,7 +108,8 @@ void Engine::release(const Case& c) {
   for (const auto& scale : scales)
     for (Lane* lane : {&scale->metrics, &scale->events})
       for (auto& [u, mask] : lane->masks)
-        if (mask.owner == c.number && mask.until == for_ever) mask.until = scale->closed + mask_after;
+        if (mask.owner == c.number && mask.until == for_ever)
+          mask.until = scale->closed + mask_after;
 }
 
 void Engine::fill(Case& c, const Ranking& ranking) {
@@ -178,8 +179,7 @@ void Engine::refresh(Case& c) {
       const std::int32_t week_shift = scale.models[scale.model_of[unit->unit]].week_shift;
       const float half = 1.96F * anomaly::spread(base);
       for (const Column& column : scale.recent) {
-        const anomaly::Phase phase =
-            anomaly::phase_of(column.ts.us / 1'000'000, week_shift);
+        const anomaly::Phase phase = anomaly::phase_of(column.ts.us / 1'000'000, week_shift);
         const float middle = anomaly::usual(base, scale.seasons.at(unit->unit), phase);
         const float v =
             unit->unit < column.values.size() ? column.values[unit->unit] : absent_value;
@@ -249,8 +249,7 @@ void Engine::examine(std::uint32_t index, std::int64_t tick, std::vector<Finding
       scale.groups[c.index].evidence = 0;
       return;
     }
-    for (const std::uint32_t s : scale.models[c.index].series)
-      scale.metrics.bets[s] = {};
+    for (const std::uint32_t s : scale.models[c.index].series) scale.metrics.bets[s] = {};
     for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
       scale.events.bets[event_kinds * c.index + kind].up = {};
     scale.models[c.index].evidence = 0;
@@ -387,7 +386,8 @@ void Engine::upkeep(std::uint32_t index, std::int64_t tick, std::vector<Finding>
     // How far the affected are from what was usual before, in their own sigmas.
     double total = 0;
     for (const CaseUnit& unit : c.affected)
-      total += static_cast<double>(unit.sign * lane_of(*scales[unit.scale], unit).deviation[unit.unit].drift);
+      total += static_cast<double>(unit.sign *
+                                   lane_of(*scales[unit.scale], unit).deviation[unit.unit].drift);
     const auto mean =
         static_cast<float>(total / std::max<double>(1, static_cast<double>(c.affected.size())));
     c.level += 0.15F * (mean - c.level);

@@ -81,6 +81,7 @@ void Engine::apply(const Topology& t) {
   std::sort(topology.models.begin(), topology.models.end(),
             [](const Model& a, const Model& b) { return a.id < b.id; });
   dependants = muster::dependants(topology);
+  topology.edges = {};  // that was all they say to it
   for (ModelInfo& model : models) model.known = none;
   for (std::uint32_t m = 0; m < topology.models.size(); ++m) {
     const auto it = model_index.find(topology.models[m].id);

@@ -141,7 +141,8 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
   scale.seasons.resize(n);
   scale.metrics.resize(n);
   scale.events.resize(event_kinds * scale.models.size());
-  scale.learning.reserve(std::max(scale.learning.size() + newcomers.size(), scale.learning.size() * 9 / 8));
+  scale.learning.reserve(
+      std::max(scale.learning.size() + newcomers.size(), scale.learning.size() * 9 / 8));
   std::size_t local = before;
   for (const std::uint32_t s : newcomers) {
     SeriesInfo& info = series[s];
@@ -233,7 +234,8 @@ void Engine::regroup(Scale& scale) {
       cell.size = units_in[channel];
       units_in[channel] = 0;
       // To ask each member is dearer than a list when few have it.
-      if (!scale.channels[channel].unit_of.empty() && 2 * cell.size >= group.members.size()) continue;
+      if (!scale.channels[channel].unit_of.empty() && 2 * cell.size >= group.members.size())
+        continue;
       cell.units.reserve(cell.size);
       listed[channel] = &cell;
     }
@@ -246,8 +248,9 @@ void Engine::regroup(Scale& scale) {
       }
     }
     for (std::uint32_t kind = 0; kind < event_kinds; ++kind)
-      group.cells.push_back(
-          {.channel = kind, .event = true, .size = static_cast<std::uint32_t>(group.members.size())});
+      group.cells.push_back({.channel = kind,
+                             .event = true,
+                             .size = static_cast<std::uint32_t>(group.members.size())});
     const auto kept = scale.kept.find(group.id);
     if (kept != scale.kept.end()) {
       for (Cell& cell : group.cells) {
@@ -341,12 +344,14 @@ void Engine::regroup(Scale& scale) {
   scale.groups.shrink_to_fit();
   scale.cell_order.clear();
   for (std::uint32_t g = 0; g < scale.groups.size(); ++g)
-    for (std::uint32_t c = 0; c < scale.groups[g].cells.size(); ++c) scale.cell_order.emplace_back(g, c);
-  std::stable_sort(scale.cell_order.begin(), scale.cell_order.end(), [&](const auto& a, const auto& b) {
-    const Cell& x = scale.groups[a.first].cells[a.second];
-    const Cell& y = scale.groups[b.first].cells[b.second];
-    return std::tie(x.event, x.channel) < std::tie(y.event, y.channel);
-  });
+    for (std::uint32_t c = 0; c < scale.groups[g].cells.size(); ++c)
+      scale.cell_order.emplace_back(g, c);
+  std::stable_sort(scale.cell_order.begin(), scale.cell_order.end(),
+                   [&](const auto& a, const auto& b) {
+                     const Cell& x = scale.groups[a.first].cells[a.second];
+                     const Cell& y = scale.groups[b.first].cells[b.second];
+                     return std::tie(x.event, x.channel) < std::tie(y.event, y.channel);
+                   });
   scale.cell_order.shrink_to_fit();
 }
 

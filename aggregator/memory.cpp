@@ -7,7 +7,7 @@
 namespace muster::aggregator {
 namespace {
 
-constexpr std::uint64_t block = 16;     // malloc's own, a block
+constexpr std::uint64_t block = 16;      // malloc's own, a block
 constexpr std::uint64_t tree_node = 40;  // of std::map, beside the pair; its block included
 
 template <class T>
@@ -58,7 +58,8 @@ std::vector<MemoryPart> Engine::memory() const {
     out.add("series: season", scale.series.size(), scale.seasons.bytes());
     out.add("series: baseline and state", scale.series.size(), of(scale.series));
     out.add("series: loadings", scale.series.size(), of(scale.loading));
-    out.add("series: model and channel", scale.series.size(), of(scale.model_of) + of(scale.channel_of));
+    out.add("series: model and channel", scale.series.size(),
+            of(scale.model_of) + of(scale.channel_of));
     add_lane(out, "series", scale.metrics);
     add_lane(out, "events", scale.events);
     out.add("counters", scale.counters.size(), of(scale.counters));
@@ -66,8 +67,8 @@ std::vector<MemoryPart> Engine::memory() const {
     std::uint64_t learning = of(scale.learning);
     for (const auto& buffer : scale.learning)
       if (buffer)
-        learning += sizeof(LearningBuffer) + block +
-                    (buffer->ticks ? sizeof(*buffer->ticks) + block : 0);
+        learning +=
+            sizeof(LearningBuffer) + block + (buffer->ticks ? sizeof(*buffer->ticks) + block : 0);
     out.add("learning buffers", scale.learning_used, learning);
 
     std::uint64_t models_bytes = of(scale.models);
@@ -108,7 +109,8 @@ std::vector<MemoryPart> Engine::memory() const {
     for (const Column& column : scale.recent) recent += sizeof column + of(column.values);
     out.add("charts", scale.recent.size(), recent);
     std::uint64_t heat = 0;
-    for (const HeatColumn& column : scale.heat) heat += sizeof column + of(column.score) + of(column.drift);
+    for (const HeatColumn& column : scale.heat)
+      heat += sizeof column + of(column.score) + of(column.drift);
     out.add("heat strip", scale.heat.size(), heat);
     out.add("fixed limits", scale.limited.size(),
             scale.limited.size() * (tree_node + sizeof(*scale.limited.begin())));

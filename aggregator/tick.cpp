@@ -126,7 +126,8 @@ void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>&
 // From this tick on innovations are pooled, and so judged.
 bool Engine::pooling(const Scale& scale, std::int64_t tick) const {
   const double days = std::min(settings.pooling_days, settings.warmup_days * 9 / 14);
-  return tick >= scale.first_tick + static_cast<std::int64_t>(std::ceil(days * scale.ticks_per_day()));
+  return tick >=
+         scale.first_tick + static_cast<std::int64_t>(std::ceil(days * scale.ticks_per_day()));
 }
 
 Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
@@ -333,7 +334,8 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& p
           unit.flags |= Unit::learned_flag;  // no logarithm for it
         } else {
           if (buffer.count < first_values) {
-            if (!buffer.ticks) buffer.ticks = std::make_unique<std::array<std::uint32_t, first_values>>();
+            if (!buffer.ticks)
+              buffer.ticks = std::make_unique<std::array<std::uint32_t, first_values>>();
             buffer.values[buffer.count] = f;
             (*buffer.ticks)[buffer.count] = since_start;
           } else {
@@ -497,7 +499,8 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
       const float b =
           std::clamp(state.covariance / std::max(channel.factor_variance, 1e-3F), -1.0F, 3.0F);
       const float before = lane.unit[s].x;
-      lane.unit[s].x = (before - b * f) / std::sqrt(std::max(0.2F, 1 - b * b * channel.factor_variance));
+      lane.unit[s].x =
+          (before - b * f) / std::sqrt(std::max(0.2F, 1 - b * b * channel.factor_variance));
       state.covariance += week * (std::clamp(before, -3.0F, 3.0F) * clipped - state.covariance);
     }
     channel.factor_variance += week * (clipped * clipped - channel.factor_variance);
@@ -525,7 +528,8 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
       const float b =
           std::clamp(state.family_covariance / std::max(state.family_variance, 1e-3F), 0.0F, 2.0F);
       const float before = lane.unit[s].x;
-      lane.unit[s].x = (before - b * f) / std::sqrt(std::clamp(1 - b * b * family.variance, 0.2F, 1.0F));
+      lane.unit[s].x =
+          (before - b * f) / std::sqrt(std::clamp(1 - b * b * family.variance, 0.2F, 1.0F));
       state.family_covariance +=
           fortnight * (std::clamp(before, -4.0F, 4.0F) * clipped - state.family_covariance);
       state.family_variance += fortnight * (clipped * clipped - state.family_variance);
@@ -564,9 +568,11 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     follow(lane.smooth[s], x);
     lane.unit[s].moved = std::abs(normalised12(lane.smooth[s].h12)) > 1.96F ? 1 : 0;
     if (!lane.unit[s].ok) continue;
-    const double weight =
-        scale.single_share / static_cast<double>(scale.models[scale.model_of[s]].series.size() + 2) / 8;
-    anomaly::update(lane.bets[s].up, lane.bets[s].down, x, channel.tilt, static_cast<float>(weight));
+    const double weight = scale.single_share /
+                          static_cast<double>(scale.models[scale.model_of[s]].series.size() + 2) /
+                          8;
+    anomaly::update(lane.bets[s].up, lane.bets[s].down, x, channel.tilt,
+                    static_cast<float>(weight));
   }
   channel.mean_long_run = static_cast<float>(long_run / static_cast<double>(seen.size()));
 }
@@ -582,8 +588,7 @@ void Engine::place_weeks(Scale& scale, std::int64_t tick, const std::vector<floa
       for (std::size_t m = first; m < last; ++m) {
         ScaleModel& model = scale.models[m];
         float term = 0;
-        for (const std::uint32_t s : model.series)
-          term += week_terms[s];
+        for (const std::uint32_t s : model.series) term += week_terms[s];
         model.week_gain[static_cast<std::size_t>(border)] += term;
       }
     });

@@ -87,8 +87,9 @@ FleetView Engine::view() const {
   for (const auto& scale : scales) {
     std::vector<const HeatColumn*>& of = columns[scale.get()];
     for (const Timestamp at : out.heat_ticks) {
-      const auto column = std::upper_bound(scale->heat.begin(), scale->heat.end(), at,
-                                           [](Timestamp t, const HeatColumn& c) { return t < c.ts; });
+      const auto column =
+          std::upper_bound(scale->heat.begin(), scale->heat.end(), at,
+                           [](Timestamp t, const HeatColumn& c) { return t < c.ts; });
       const bool near = column != scale->heat.begin() &&
                         at - (column - 1)->ts < Duration(std::max(scale->step, main->step));
       of.push_back(near ? &*(column - 1) : nullptr);
@@ -195,8 +196,7 @@ FleetView Engine::view() const {
                                        .since = from,
                                        .text = std::move(text)});
     };
-    if (is_silent)
-      add("no_data", "", *v.last_seen, "has sent nothing");
+    if (is_silent) add("no_data", "", *v.last_seen, "has sent nothing");
     for (const std::uint32_t s : m.series) {
       const SeriesState& state = scale.series[s];
       const std::int64_t last_tick = scale.tick_at(state.last_tick);

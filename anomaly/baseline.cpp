@@ -213,7 +213,8 @@ Reading observe(Baseline& b, const SeasonRef& season, float y, const Phase& phas
         season.node(index) = season_node(season, index);
         count = std::min<std::uint8_t>(season.node_count(twin(index)), borrowed_count);
       }
-      season.node(index) += weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
+      season.node(index) +=
+          weight * std::max(1 / (static_cast<float>(count) + 1), node_gain_min) * psi;
       if (count < 255) ++count;
     };
     learn_node(phase.node0, phase.weight0);

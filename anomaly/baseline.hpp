@@ -111,7 +111,9 @@ struct Season {
   std::array<std::uint8_t, season_nodes> node_counts{};
   std::array<std::uint8_t, season_cells> cell_counts{};
 
-  SeasonRef ref() { return {nodes.data(), node_counts.data(), cells.data(), cell_counts.data(), 1}; }
+  SeasonRef ref() {
+    return {nodes.data(), node_counts.data(), cells.data(), cell_counts.data(), 1};
+  }
 };
 
 // Nothing learned.
