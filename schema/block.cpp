@@ -584,6 +584,22 @@ Block encode_block(std::span<const Timestamp> ts, std::span<const BlockColumn> c
   return block;
 }
 
+std::optional<unsigned> decimal_digits(const BlockColumn& column) {
+  if (column.count == 0) return std::nullopt;
+  unsigned scale = no_scale;
+  if (column.count == column.values.size()) {
+    scale = scale_of(column.values);
+  } else {
+    std::vector<double> values;
+    values.reserve(column.count);
+    for (std::size_t i = 0; i < column.values.size(); ++i)
+      if (column.has(i)) values.push_back(column.values[i]);
+    scale = scale_of(values);
+  }
+  if (scale >= no_scale) return std::nullopt;
+  return scale;
+}
+
 Result<BlockHead> BlockHead::read(std::string_view bytes) {
   Reader in(bytes);
   if (in.byte() != version) return broken("the head is of a form that this version of muster does not know");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +54,9 @@ struct Block {
 // Times ascend strictly; every column has as many values as there are times, and `count` is right. Asserts
 // both and the limits; one time and one column are the least.
 Block encode_block(std::span<const Timestamp> ts, std::span<const BlockColumn> columns);
+
+// The digits behind the point that nearly all values of a column have (0 to 18), if they are decimals.
+std::optional<unsigned> decimal_digits(const BlockColumn& column);
 
 class BlockHead {
  public:
