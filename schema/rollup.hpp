@@ -65,14 +65,13 @@ struct Bucket {
 void roll_up(std::span<const Timestamp> ts, const BlockColumn& column, bool counter,
              std::optional<unsigned> digits, Level level, std::vector<Bucket>& out);
 
-// The rollups of up to 192 series as a block: for S series the columns are S counts, S totals, S lows,
-// S highs and S nulls. A bucket without a count is none; no nulls are a hole.
+// The rollups of up to 192 series as a block: five columns a series, side by side, so that those of one are
+// a slice. A bucket without a count has no total, low and high; no nulls are a hole.
 struct RollupColumns {
-  static constexpr std::size_t numbers = 5;
   static constexpr std::size_t series_max = SeriesSet::slots_max;
-  enum Number : std::size_t { count, total, low, high, nulls };
-  static std::size_t column(Number number, std::size_t series, std::size_t series_count) {
-    return number * series_count + series;
+  enum Number : std::size_t { count, total, low, high, nulls, numbers };
+  static constexpr std::size_t column(std::size_t series, Number number) {
+    return series * numbers + number;
   }
 };
 

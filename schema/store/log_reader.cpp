@@ -4,12 +4,12 @@
 #include <deque>
 #include <limits>
 #include <map>
-#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "schema/store/connection.hpp"
+#include "schema/store/log_rows.hpp"
 
 namespace muster::store {
 namespace {
@@ -32,59 +32,6 @@ ConnectOptions options(const char* name) {
   ConnectOptions o;
   o.application_name = name;
   return o;
-}
-
-// A binary array of fixed-width elements without nulls.
-template <class Number>
-std::size_t read_array(std::string_view bytes, std::vector<Number>& out) {
-  const auto bad = [] { throw Rejected("22P03", "an array of the log has an unknown form"); };
-  if (bytes.size() < 12) bad();
-  const auto dimensions = get<std::int32_t>(bytes.data());
-  if (dimensions == 0) return 0;
-  if (dimensions != 1 || bytes.size() < 20 || get<std::int32_t>(bytes.data() + 4) != 0) bad();
-  const auto count = static_cast<std::size_t>(get<std::int32_t>(bytes.data() + 12));
-  constexpr std::size_t step = 4 + sizeof(Number);
-  if (bytes.size() != 20 + count * step) bad();
-  const std::size_t before = out.size();
-  out.resize(before + count);
-  const char* from = bytes.data() + 24;
-  for (std::size_t i = 0; i < count; ++i, from += step) out[before + i] = get<Number>(from);
-  return count;
-}
-
-// Appends what a row of (set_ids, ts, ts_off, counts, pos, vals) at `column` holds: a row a set.
-void read_row(const Rows& rows, int row, int column, LogRows& out) {
-  std::vector<std::int64_t> sets;
-  std::vector<std::int32_t> offsets;
-  std::vector<std::int16_t> counts;
-  read_array(rows.at(row, column), sets);
-  const Timestamp ts = from_pg(rows.number<std::int64_t>(row, column + 1));
-  if (!rows.null(row, column + 2)) read_array(rows.at(row, column + 2), offsets);
-  if (!rows.null(row, column + 3)) read_array(rows.at(row, column + 3), counts);
-  const bool full = rows.null(row, column + 4);
-
-  auto first = static_cast<std::uint32_t>(out.values.size());
-  const std::size_t count = read_array(rows.at(row, column + 5), out.values);
-  if (full) {
-    out.positions.resize(out.positions.size() + count);
-  } else if (read_array(rows.at(row, column + 4), out.positions) != count) {
-    throw Rejected("22000", "a row of the log has not as many positions as values");
-  }
-  if (counts.empty() && sets.size() == 1) counts.push_back(static_cast<std::int16_t>(count));
-  if (counts.size() != sets.size() || (!offsets.empty() && offsets.size() != sets.size()) ||
-      std::accumulate(counts.begin(), counts.end(), std::size_t{0}) != count) {
-    throw Rejected("22000", "a row of the log has not as many values as its sets say");
-  }
-  for (std::size_t i = 0; i < sets.size(); ++i) {
-    LogRows::Row r;
-    r.set = SetId{sets[i]};
-    r.ts = offsets.empty() ? ts : ts + Duration(offsets[i]);
-    r.full = full;
-    r.first = first;
-    r.count = static_cast<std::uint16_t>(counts[i]);
-    first += r.count;
-    out.rows.push_back(r);
-  }
 }
 
 // Sets by id, their series looked up in `series`.
@@ -242,7 +189,7 @@ std::string LogReader::State::read_rows(const Stream& stream, Reading& reading) 
       p);
   for (int row = 0; row < rows.size(); ++row) {
     const auto batch = static_cast<std::size_t>(rows.number<std::int64_t>(row, 0) - first);
-    read_row(rows, row, 1, batches[batch].rows);
+    read_log_row(rows, row, 1, batches[batch].rows);
   }
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const auto have = batches[i].rows.rows.size();
