@@ -15,6 +15,11 @@ struct Limits {
       64u << 20;                     // after decompression; a Prometheus request is about 0.3 MiB
   std::size_t series_max = 500'000;  // in one request, so that one look-up pass stays short
   std::size_t samples_max = 2'000'000;     // in one request: two seconds of a busy collector
+  // Of remote write 2.0: a table entry takes 24 bytes here, and may take two there.
+  std::size_t symbols_max = 2'000'000;
+  // Labels written out for series that a request names by references or in a native histogram. As much as a
+  // request of 1.0 could hold, and as much again: references make a request small, and must not fill the memory.
+  std::size_t built_bytes_max = 128u << 20;
   std::size_t line_bytes_max = 64u << 10;  // of one NDJSON line; a usual one has 150
   // Families that one request may describe: a Prometheus sends 500 at a time. The rest is counted and left out.
   std::size_t families_max = 20'000;
@@ -31,6 +36,9 @@ struct Skipped {
   std::uint64_t exemplars = 0;
   std::uint64_t families = 0;  // beyond Limits::families_max
 };
+
+// Error::where when a body is another version's than its Content-Type says: to its reader it would be empty.
+inline constexpr std::string_view wrong_version = "Content-Type";
 
 // What a request says of a metric family, as it stands in its bytes.
 struct FamilyView {

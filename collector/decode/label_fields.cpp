@@ -44,7 +44,30 @@ std::size_t varint_bytes(std::size_t value) {
   return n;
 }
 
-// The labels of these fields, as they stand; how many there are.
+bool is_reserved(const LabelView& label) {
+  return label.name == type_label || label.name == unit_label || label.name == temporality_label;
+}
+// What was said of the metric before, into `facts`, stands in for what does not come with this series. Gives how
+// many labels there are then.
+std::size_t add_facts(const Mapping& mapping, std::optional<MetricFacts>& facts,
+                      std::span<LabelView> labels, std::size_t count) {
+  std::string_view name;
+  bool type = false, unit = false;
+  for (const LabelView& label : labels.first(count)) {
+    if (label.name == "__name__") name = label.value;
+    type = type || label.name == type_label;
+    unit = unit || label.name == unit_label;
+  }
+  if (name.empty() || (type && unit)) return count;
+  facts = mapping.facts(name);
+  if (!facts) return count;
+  if (!type && !facts->type.empty()) labels[count++] = {type_label, facts->type};
+  if (!unit && !facts->unit.empty()) labels[count++] = {unit_label, facts->unit};
+  return count;
+}
+
+}  // namespace
+
 Result<std::size_t> read_label_fields(std::string_view fields, std::span<LabelView> into) {
   std::size_t count = 0;
   try {
@@ -76,37 +99,11 @@ Result<std::size_t> read_label_fields(std::string_view fields, std::span<LabelVi
   return count;
 }
 
-bool is_reserved(const LabelView& label) {
-  return label.name == type_label || label.name == unit_label || label.name == temporality_label;
-}
-constexpr std::size_t reserved_max = 3;
-
-// What was said of the metric before, into `facts`, stands in for what does not come with this series. Gives how
-// many labels there are then.
-std::size_t add_facts(const Mapping& mapping, std::optional<MetricFacts>& facts,
-                      std::span<LabelView> labels, std::size_t count) {
-  std::string_view name;
-  bool type = false, unit = false;
-  for (const LabelView& label : labels.first(count)) {
-    if (label.name == "__name__") name = label.value;
-    type = type || label.name == type_label;
-    unit = unit || label.name == unit_label;
-  }
-  if (name.empty() || (type && unit)) return count;
-  facts = mapping.facts(name);
-  if (!facts) return count;
-  if (!type && !facts->type.empty()) labels[count++] = {type_label, facts->type};
-  if (!unit && !facts->unit.empty()) labels[count++] = {unit_label, facts->unit};
-  return count;
-}
-
-std::string shown(std::span<const LabelView> labels) {
+std::string show_labels(std::span<const LabelView> labels) {
   std::string text;
   append_labels(text, labels);
   return printable(text);
 }
-
-}  // namespace
 
 std::uint64_t alias_of(std::string_view fields) {
   return hash64(fields) ^ alias_mark;
@@ -126,8 +123,9 @@ void append_label_field(std::vector<char>& out, std::string_view name, std::stri
 
 Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
   // Beside a sender's own labels: those reserved for us, and two that may be known from before.
-  std::array<LabelView, labels_max + reserved_max + 2> storage;
-  const auto read = read_label_fields(fields, std::span(storage).first(labels_max + reserved_max));
+  std::array<LabelView, labels_max + reserved_labels_max + 2> storage;
+  const auto read =
+      read_label_fields(fields, std::span(storage).first(labels_max + reserved_labels_max));
   if (!read) return read.error();
   std::size_t count = *read;
   const auto reserved = std::count_if(storage.begin(), storage.begin() + count, is_reserved);
@@ -142,34 +140,35 @@ Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapp
             [](const LabelView& a, const LabelView& b) { return a.name < b.name; });
   for (std::size_t i = 0; i < count; ++i) {
     const LabelView& label = labels[i];
-    if (label.name.empty()) return Error{"labels " + shown(labels), "an empty label name"};
+    if (label.name.empty()) return Error{"labels " + show_labels(labels), "an empty label name"};
     if (label.value.empty())
-      return Error{"labels " + shown(labels), "label \"" + printable(label.name) + "\" is empty"};
+      return Error{"labels " + show_labels(labels),
+                   "label \"" + printable(label.name) + "\" is empty"};
     if (label.name.size() > name_bytes_max || label.value.size() > value_bytes_max)
-      return Error{"labels " + shown(labels),
+      return Error{"labels " + show_labels(labels),
                    "label " + printable(label.name, 64) + " is longer than " +
                        std::to_string(name_bytes_max) + " (name) or " +
                        std::to_string(value_bytes_max) + " (value) bytes"};
     if (!is_storable(label.name) || !is_storable(label.value))
-      return Error{"labels " + shown(labels),
+      return Error{"labels " + show_labels(labels),
                    "label " + printable(label.name, 64) + " is not UTF-8 text without NUL"};
     if (i > 0 && labels[i - 1].name == label.name)
-      return Error{"labels " + shown(labels),
+      return Error{"labels " + show_labels(labels),
                    "label \"" + printable(label.name) + "\" is repeated"};
   }
   SeriesIdentity identity = mapping.identify(labels);
   if (identity.metric.size() > metric_bytes_max)
-    return Error{"labels " + shown(labels), "the labels beside the model take more than " +
-                                                std::to_string(metric_bytes_max) + " bytes"};
+    return Error{"labels " + show_labels(labels), "the labels beside the model take more than " +
+                                                      std::to_string(metric_bytes_max) + " bytes"};
   return identity;
 }
 
 std::string show_label_fields(std::string_view fields) {
-  std::array<LabelView, labels_max + reserved_max> storage;
+  std::array<LabelView, labels_max + reserved_labels_max> storage;
   const auto count = read_label_fields(fields, storage);
   if (!count) return "{…}";
   const auto end = std::remove_if(storage.begin(), storage.begin() + *count, is_reserved);
-  std::string text = shown({storage.begin(), end});
+  std::string text = show_labels({storage.begin(), end});
   return text.empty() ? "{}" : text;
 }
 

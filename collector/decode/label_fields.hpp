@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +34,16 @@ void append_label_field(std::vector<char>& out, std::string_view name, std::stri
 // name or value, and text that is not UTF-8 are refused.
 Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping);
 
+// The labels of these fields in their order, of which at most into.size() may be there; how many there are.
+Result<std::size_t> read_label_fields(std::string_view fields, std::span<LabelView> into);
+
+// Labels that a protocol's own knowledge may add to a sender's.
+inline constexpr std::size_t reserved_labels_max = 3;
+
 // A label set as its sender would write it, {__name__="drift",job="j"}, cut and made printable; the labels reserved
 // for us are left out.
 std::string show_label_fields(std::string_view fields);
+std::string show_labels(std::span<const LabelView> labels);
 
 // Makes a batch of series whose labels are not there as fields already:
 //

@@ -1,14 +1,18 @@
 #include "collector/decode/remote_write.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
-#include <optional>
+#include <string>
+#include <utility>
 
-#include <snappy.h>
 #include <protozero/pbf_reader.hpp>
 
+#include "collector/decode/built_series.hpp"
 #include "collector/decode/label_fields.hpp"
+#include "collector/decode/native_histogram.hpp"
+#include "collector/decode/snappy_block.hpp"
 
 namespace muster::decode {
 namespace {
@@ -25,14 +29,11 @@ constexpr char value_tag = 0x09;   // field 1, fixed64
 constexpr char millis_tag = 0x10;  // field 2, varint
 static_assert(std::endian::native == std::endian::little, "a value is copied as it stands");
 
-// `spare` is room behind the request for label fields that do not stand together and have to be
-// copied. Gives nothing when there is none and it is needed.
 class Scan {
  public:
-  Scan(Decoded& out, const Limits& limits, std::span<char> spare)
-      : out_(out), limits_(limits), spare_(spare) {}
+  Scan(Decoded& out, const Limits& limits) : out_(out), limits_(limits), histograms_(out, built_) {}
 
-  enum class End { done, wants_spare, too_many_series, too_many_samples };
+  enum class End { done, too_many_series, too_many_samples, too_many_bytes, other_version };
 
   End request(std::string_view bytes) {
     pbf_reader message(bytes.data(), bytes.size());
@@ -50,10 +51,17 @@ class Scan {
           family({view.data(), view.size()});
           break;
         }
+        case length_delimited(4):
+        case length_delimited(5):
+          other_version_ = true;
+          message.skip();
+          break;
         default:
           message.skip();
       }
     }
+    if (other_version_ && index_ == 0 && out_.families.empty()) return End::other_version;
+    out_.text = built_.settle(out_.batch);
     return End::done;
   }
 
@@ -63,6 +71,8 @@ class Scan {
     const auto first = static_cast<std::uint32_t>(points.size());
     std::string_view labels;
     std::size_t label_count = 0;
+    bool apart = false;  // the label fields do not stand together, and are gathered
+    histogram_messages_.clear();
 
     // Nearly every sender writes all labels first, each shorter than 128 bytes: a byte of tag, a byte of
     // length. Walking over them costs a third of reading them as fields.
@@ -85,10 +95,14 @@ class Scan {
           const std::string_view view(field, message.data().data() - field);
           if (labels.empty()) {
             labels = view;
-          } else if (labels.data() + labels.size() == view.data()) {
+          } else if (!apart && labels.data() + labels.size() == view.data()) {
             labels = {labels.data(), labels.size() + view.size()};
-          } else if (!append_apart(labels, view)) {
-            return End::wants_spare;
+          } else {
+            if (!apart) gathered_.assign(labels);
+            apart = true;
+            gathered_ += view;
+            gathered_.reserve(gathered_.size() + BuiltSeries::spare_bytes);
+            labels = gathered_;
           }
           break;
         }
@@ -101,10 +115,11 @@ class Scan {
           ++out_.skipped.exemplars;
           message.skip();
           break;
-        case length_delimited(4):
-          ++out_.histograms_sent;
-          message.skip();
+        case length_delimited(4): {
+          const auto view = message.get_view();
+          histogram_messages_.emplace_back(view.data(), view.size());
           break;
+        }
         default:
           message.skip();
       }
@@ -112,21 +127,48 @@ class Scan {
 
     const auto count = static_cast<std::uint32_t>(points.size() - first);
     out_.samples_sent += count;
-    if (count == 0) return End::done;
-    if (points.size() > limits_.samples_max) return End::too_many_samples;
+    out_.histograms_sent += histogram_messages_.size();
+    if (count == 0 && histogram_messages_.empty()) return End::done;
     if (label_count > labels_max || labels.size() > label_fields_bytes_max) {
       out_.reject(index_,
                   "labels: " + std::to_string(label_count) + " in " +
                       std::to_string(labels.size()) + " bytes; at most " +
                       std::to_string(labels_max) + " of " + std::to_string(name_bytes_max) +
                       " and " + std::to_string(value_bytes_max) + " bytes are taken",
-                  show_label_fields(labels), count);
+                  show_label_fields(labels), count + histogram_messages_.size());
       points.resize(first);
       return End::done;
     }
-    if (out_.batch.series.size() == limits_.series_max) return End::too_many_series;
-    out_.batch.series.push_back({labels, alias_of(labels), first, count, index_, 0});
-    return End::done;
+    if (count > 0) {
+      RawSeries raw{labels, 0, first, count, index_, 0};
+      if (apart) {
+        char* const room = built_.room(labels.size());
+        std::memcpy(room, labels.data(), labels.size());
+        raw.labels = {};
+        built_.close(out_.batch, raw, room + labels.size(), room + labels.size());
+      } else {
+        raw.alias = alias_of(labels);
+        out_.batch.series.push_back(raw);
+      }
+    }
+    if (!histogram_messages_.empty()) read_histograms(labels);
+    if (points.size() > limits_.samples_max) return End::too_many_samples;
+    if (out_.batch.series.size() > limits_.series_max) return End::too_many_series;
+    return built_.bytes() > limits_.built_bytes_max ? End::too_many_bytes : End::done;
+  }
+
+  void read_histograms(std::string_view fields) {
+    std::array<LabelView, labels_max> storage;
+    const auto count = read_label_fields(fields, storage);
+    const auto labels = std::span(storage).first(count ? *count : 0);
+    std::sort(labels.begin(), labels.end(),
+              [](const LabelView& a, const LabelView& b) { return a.name < b.name; });
+    for (const std::string_view message : histogram_messages_) {
+      Result<void> read =
+          count ? histograms_.read(message, labels, {}, {}, index_) : Result<void>(count.error());
+      if (!read) out_.reject(index_, read.error().what, show_label_fields(fields));
+      if (out_.batch.points.size() > limits_.samples_max) break;
+    }
   }
 
   void sample(std::string_view bytes) {
@@ -196,90 +238,56 @@ class Scan {
     out_.families.push_back(family);
   }
 
-  // Label fields with another field between them: brought together in the spare room.
-  bool append_apart(std::string_view& labels, std::string_view view) {
-    char* const end = spare_.data() + used_;
-    const bool copied = used_ > 0 && labels.data() + labels.size() == end;
-    const std::size_t wanted = view.size() + (copied ? 0 : labels.size());
-    if (wanted > spare_.size() - used_) return false;
-    if (copied) {
-      std::memcpy(end, view.data(), view.size());
-      labels = {labels.data(), labels.size() + view.size()};
-    } else {
-      std::memcpy(end, labels.data(), labels.size());
-      std::memcpy(end + labels.size(), view.data(), view.size());
-      labels = {end, wanted};
-    }
-    used_ += wanted;
-    return true;
-  }
-
   Decoded& out_;
   const Limits& limits_;
-  std::span<char> spare_;
-  std::size_t used_ = 0;
   std::uint32_t index_ = 0;
+  bool other_version_ = false;  // fields of 2.0, which leaves those of 1.0 free
+  BuiltSeries built_;
+  HistogramReader histograms_;
+  // Of the series at hand, kept for their memory.
+  std::vector<std::string_view> histogram_messages_;
+  std::string gathered_;
 };
 
 }  // namespace
 
-std::string_view metric_type(std::uint64_t number) {
-  constexpr std::array<std::string_view, 8> words = {
-      "unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset"};
-  return words[number < words.size() ? number : 0];
-}
-
 Result<Decoded> remote_write(std::span<const char> body, const Limits& limits) {
-  std::size_t size = 0;
-  if (body.empty() || !snappy::GetUncompressedLength(body.data(), body.size(), &size))
-    return Error{"body",
-                 "not a snappy block; remote write wants the block format, not the framed one"};
-  if (size > limits.decoded_bytes_max)
-    return Error{"body", "claims " + std::to_string(size) + " bytes decompressed, at most " +
-                             std::to_string(limits.decoded_bytes_max) +
-                             " are taken; lower max_samples_per_send"};
-  // Three bytes of a snappy block give 64 at most, so a claim beyond that is false: nothing is
-  // allocated.
-  if (size / 22 > body.size()) return Error{"body", "snappy: its claimed size cannot be true"};
+  auto bytes = undo_snappy(body, limits.decoded_bytes_max, BuiltSeries::spare_bytes);
+  if (!bytes) return bytes.error();
+  const std::size_t size = bytes->size() - BuiltSeries::spare_bytes;
 
   Decoded out;
-  out.batch.bytes.resize(size);
-  if (!snappy::RawUncompress(body.data(), body.size(), out.batch.bytes.data()))
-    return Error{"body", "snappy: the block is damaged or cut short"};
-
-  std::size_t spare = 0;
-  while (true) {
-    Decoded attempt;
-    attempt.batch.bytes = std::move(out.batch.bytes);
-    attempt.batch.identify = label_fields_identity;
-    attempt.batch.show = show_label_fields;
-    // A usual sample takes 60 to 150 bytes of the request with its labels.
-    attempt.batch.series.reserve(size / 128 + 1);
-    attempt.batch.points.reserve(size / 128 + 1);
-    Scan scan(attempt, limits, std::span(attempt.batch.bytes).subspan(size, spare));
-    Scan::End end{};
-    try {
-      end = scan.request({attempt.batch.bytes.data(), size});
-    } catch (const protozero::exception& fault) {
-      return Error{"body", std::string("not a protobuf WriteRequest: ") + fault.what()};
-    }
-    switch (end) {
-      case Scan::End::done:
-        return attempt;
-      case Scan::End::too_many_series:
-        return Error{"body",
-                     "more than " + std::to_string(limits.series_max) + " series in a request"};
-      case Scan::End::too_many_samples:
-        return Error{"body",
-                     "more than " + std::to_string(limits.samples_max) + " samples in a request"};
-      case Scan::End::wants_spare:
-        break;
-    }
-    // Rare, so paid for only then: all label fields together fit into as much room again.
-    spare = size;
-    out.batch.bytes = std::move(attempt.batch.bytes);
-    out.batch.bytes.resize(size + spare);
+  out.batch.bytes = std::move(*bytes);
+  out.batch.identify = label_fields_identity;
+  out.batch.show = show_label_fields;
+  // A usual sample takes 60 to 150 bytes of the request with its labels.
+  out.batch.series.reserve(size / 128 + 1);
+  out.batch.points.reserve(size / 128 + 1);
+  Scan::End end{};
+  try {
+    end = Scan(out, limits).request({out.batch.bytes.data(), size});
+  } catch (const protozero::exception& fault) {
+    return Error{"body", std::string("not a protobuf WriteRequest: ") + fault.what()};
   }
+  switch (end) {
+    case Scan::End::done:
+      return out;
+    case Scan::End::too_many_series:
+      return Error{"body",
+                   "more than " + std::to_string(limits.series_max) + " series in a request"};
+    case Scan::End::too_many_samples:
+      return Error{"body",
+                   "more than " + std::to_string(limits.samples_max) + " samples in a request"};
+    case Scan::End::other_version:
+      return Error{std::string(wrong_version),
+                   "the body is remote write 2.0, and is said to be 1.0: its type is "
+                   "application/x-protobuf;proto=io.prometheus.write.v2.Request"};
+    case Scan::End::too_many_bytes:
+      break;
+  }
+  return Error{"body", "its native histograms give more than " +
+                           std::to_string(limits.built_bytes_max) +
+                           " bytes of labels; lower max_samples_per_send"};
 }
 
 }  // namespace muster::decode

@@ -150,7 +150,7 @@ TEST_CASE(
     const http::Response answer = bench.write(request);
     CHECK(answer.status == 400);
     CHECK_THAT(answer.body,
-               Catch::Contains("timestamp") && Catch::Contains("1 are stored") &&
+               Catch::Contains("timestamp") && Catch::Contains("1 sample not taken, 1 sample stored.") &&
                    Catch::Contains(R"(Series 0 {__name__="drift",job="j",model="ranker"}: )"));
   }
   CHECK(bench.stored_samples() == 3);
@@ -231,13 +231,16 @@ TEST_CASE("remote write: other types and encodings are 400 in 1.x and 415 in 2.0
         400);
   CHECK(status({v2, {"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "gzip"}}) ==
         415);
-  CHECK(status({v2,
-                {"Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
-                {"Content-Encoding", "snappy"}}) == 415);
-  // Decoded as 1.0 a 2.0 body is an empty request: the type alone tells, whatever the version header says.
+  CHECK(status({v2, {"Content-Type", "application/x-protobuf;proto=io.prometheus.write.v3.Request"}}) ==
+        415);
+  CHECK(status({v2, {"Content-Encoding", "snappy"}}) == 415);
+  // Decoded as the other version a body is an empty request.
+  CHECK(status({v2, {"Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request"}}) ==
+        415);
   CHECK(status({v1,
                 {"Content-Type",
                  "application/x-protobuf; proto=\"io.prometheus.write.v2.Request\""}}) == 415);
+  CHECK(bench.write(snapped(std::string("\x22\x00\x2a\x00", 4))).status == 415);
   CHECK(bench.submitted == 0);
   CHECK(status({v1,
                 {"Content-Type", "application/x-protobuf;proto=prometheus.WriteRequest"},

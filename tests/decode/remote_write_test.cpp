@@ -73,8 +73,8 @@ TEST_CASE("the same label set has the same alias in every request, another one a
 }
 
 TEST_CASE(
-    "metadata, exemplars and native histograms are skipped and counted, and an empty request is "
-    "good") {
+    "metadata is read, exemplars are skipped and counted, a native histogram counts once, and an empty request "
+    "is good") {
   const auto empty = remote_write(body_of(WriteRequest()));
   REQUIRE(empty);
   CHECK(empty->batch.series.empty());
@@ -101,8 +101,10 @@ TEST_CASE(
   CHECK(decoded->families[0].unit == "seconds");
   CHECK(decoded->skipped.exemplars == 2);
   CHECK(decoded->histograms_sent == 1);
-  CHECK(decoded->batch.series.size() == 1);  // the one with only a histogram has no samples
-  CHECK(decoded->batch.points.size() == 1);
+  CHECK(decoded->samples_sent == 1);
+  REQUIRE(decoded->histograms.size() == 1);
+  CHECK(decoded->histograms[0].first == 1);
+  CHECK(decoded->batch.points.size() == 1 + decoded->histograms[0].count);
 }
 
 TEST_CASE("bodies that are no remote write request are refused with a reason") {
