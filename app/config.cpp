@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "app/config_scrape.hpp"
 #include "app/yaml_reader.hpp"
 #include "base/hash.hpp"
 #include "http/client.hpp"
@@ -91,6 +92,7 @@ class Reader {
     {
       Section top(problems_, root, "the config");
       read_global(top);
+      scrape_.read_jobs(top);
       read_intervals(top);
       read_receivers(top);
       read_inhibit_rules(top);
@@ -101,7 +103,7 @@ class Reader {
                        "templates: nothing uses them yet; webhooks get the payload itself");
       top.not_yet("tracing", "leave it out");
       top.not_yet("event_recorder", "the decision log has what it would record; leave it out");
-      for (const auto* key : {"escalation_policies", "schedules", "scrape"})
+      for (const auto* key : {"escalation_policies", "schedules"})
         top.not_yet(key, "this version has no such part; leave it out");
     }
     if (problems_.any()) return Error{path_, problems_.text()};
@@ -119,6 +121,7 @@ class Reader {
     if (!node) return;
     Section global(problems_, *node, "global");
     global.duration("resolve_timeout", config_.resolve_timeout);
+    scrape_.read_global(global);
     if (const auto http = global.take("http_config")) http_ = read_http(*http);
     for (const auto* key : other_globals)
       global.ignored(key, "no receiver of this version uses it");
@@ -695,6 +698,7 @@ class Reader {
   std::string path_;
   Problems problems_;
   Config config_;
+  ScrapeReader scrape_{problems_, path_, config_.scrape};
   HttpConfig http_;  // of `global`, for receivers without their own
   std::vector<router::Receiver> own_receivers_;
   std::set<std::string> receiver_names_;
@@ -737,45 +741,6 @@ Result<Config> load_config(const std::string& path) {
   text.resize(static_cast<std::size_t>(in.gcount()));
   if (in.bad() || !in.eof()) return Error{path, path + ": cannot be read, or is larger than 4 MiB"};
   return parse_config(text, path);
-}
-
-Result<Duration> parse_duration(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    std::int64_t millis;
-  };
-  static constexpr std::array units{Unit{"y", 365LL * 86'400'000},
-                                    Unit{"w", 7LL * 86'400'000},
-                                    Unit{"d", 86'400'000},
-                                    Unit{"h", 3'600'000},
-                                    Unit{"m", 60'000},
-                                    Unit{"s", 1'000},
-                                    Unit{"ms", 1}};
-  // Ten thousand years, far from an overflow.
-  constexpr std::int64_t millis_most = 10'000LL * 365 * 86'400'000;
-  const Error fault{"duration", "'" + std::string(text) +
-                                    "' is no duration; write it like 30s, 5m or 1h30m, largest "
-                                    "unit first"};
-  if (text == "0") return Duration::zero();
-  if (text.empty()) return fault;
-  std::int64_t total = 0;
-  std::size_t next = 0;  // the first unit that may still come
-  while (!text.empty()) {
-    std::int64_t count = 0;
-    const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), count);
-    if (wrong != std::errc{} || text.front() < '0' || text.front() > '9') return fault;
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    const std::size_t letters = std::min(text.find_first_of("0123456789"), text.size());
-    const auto unit =
-        std::find_if(units.begin() + static_cast<std::ptrdiff_t>(next), units.end(),
-                     [&](const Unit& u) { return u.name == text.substr(0, letters); });
-    if (unit == units.end()) return fault;
-    next = static_cast<std::size_t>(unit - units.begin()) + 1;
-    text.remove_prefix(letters);
-    if (count > (millis_most - total) / unit->millis) return fault;
-    total += count * unit->millis;
-  }
-  return Duration(std::chrono::milliseconds(total));
 }
 
 }  // namespace muster::app

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "collector/scrape/settings.hpp"
 #include "router/channels/settings.hpp"
 #include "router/settings.hpp"
 #include "schema/time.hpp"
@@ -57,6 +58,7 @@ struct Config {
   Collector collector;
   Storage storage;
   Aggregator aggregator;
+  scrape::Settings scrape;
   router::Settings router = router::default_settings();  // with web.external_url
   channels::Settings channels;
   Duration resolve_timeout =
@@ -72,8 +74,5 @@ struct Config {
 // file, line, column and remedy. Secrets in files are looked at when they are used, not here.
 Result<Config> load_config(const std::string& path);
 Result<Config> parse_config(std::string_view yaml, const std::string& path);
-
-// 1h30m, as Prometheus has it: y w d h m s ms, each once and in this order. A bare 0 is fine.
-Result<Duration> parse_duration(std::string_view text);
 
 }  // namespace muster::app

@@ -87,6 +87,7 @@ Result<ServerSettings> server_settings(const ServeFlags& flags) {
   s.queue_bytes_max = config.collector.queue_bytes_max;
   if (config.collector.lateness) s.lateness = *config.collector.lateness;
   s.future_max = config.collector.future_max;
+  s.scrape = std::move(config.scrape);
   s.router = std::move(config.router);
   s.channels = std::move(config.channels);
   if (!flags.config.empty()) s.reload = [flags] { return server_settings(flags); };

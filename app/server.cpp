@@ -21,6 +21,7 @@
 #include "app/tail.hpp"
 #include "base/log.hpp"
 #include "collector/collector.hpp"
+#include "collector/scrape/scraper.hpp"
 #include "dashboards/live.hpp"
 #include "dashboards/routes.hpp"
 #include "schema/store/control.hpp"
@@ -73,6 +74,7 @@ struct Server::State {
   std::optional<Desk> desk;
   std::optional<Pipeline> pipeline;
   std::optional<Outbox> outbox;
+  std::optional<scrape::Scraper> scraper;
   std::optional<http::Server> http;
 
   collector::CountersPtr senders = std::make_shared<collector::Counters>();
@@ -170,6 +172,36 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
                  {{"sender", sender}});
   }
 
+  for (const auto& [job, seen] : scraper->counters()) {
+    const MetricsPage::Labels by_job{{"job", job}};
+    page.counter("muster_scrape_pages_total", "Scrapes, by job", n(seen.scrapes), by_job);
+    page.counter("muster_scrape_failed_total", "Scrapes without a page that could be read",
+                 n(seen.failed), by_job);
+    page.counter("muster_scrape_samples_total", "Samples of pages that were stored",
+                 n(seen.samples), by_job);
+    page.counter("muster_scrape_samples_duplicate_total", "Samples of pages that were there already",
+                 n(seen.duplicates), by_job);
+    page.counter("muster_scrape_samples_late_total",
+                 "Samples of pages kept, but too late for a decision", n(seen.late), by_job);
+    page.counter("muster_scrape_samples_refused_total", "Samples of pages that the store refused",
+                 n(seen.rejected), by_job);
+    page.counter("muster_scrape_samples_dropped_total",
+                 "Samples of pages given up, as the database was away until the next was due",
+                 n(seen.dropped_samples), by_job);
+    page.counter("muster_scrape_pages_dropped_total",
+                 "Pages given up, as the database was away until the next was due",
+                 n(seen.dropped_pages), by_job);
+    page.counter("muster_scrape_retries_total", "Pages offered again, as the database was away",
+                 n(seen.retries), by_job);
+    page.counter("muster_scrape_exemplars_skipped_total", "Exemplars read and left out",
+                 n(seen.exemplars), by_job);
+    page.gauge("muster_scrape_targets", "Targets, by job", n(seen.targets), by_job);
+    page.gauge("muster_scrape_targets_up", "Targets whose last scrape was good", n(seen.up), by_job);
+    page.gauge("muster_scrape_lines", "Series remembered of targets' pages", n(seen.lines), by_job);
+    page.gauge("muster_scrape_memory_bytes", "Memory of what is remembered of pages", n(seen.bytes),
+               by_job);
+  }
+
   const Pipeline::Counters p = pipeline->counters();
   page.counter("muster_aggregator_samples_total", "Samples judged", n(p.fleet.samples));
   page.counter("muster_aggregator_late_total", "Samples behind the watermark", n(p.fleet.late));
@@ -239,6 +271,7 @@ asio::awaitable<Result<void>> Server::State::reload() {
   }
   co_await desk->reload(fresh->router);
   outbox->reload(fresh->channels);
+  scraper->apply(std::move(fresh->scrape));
   log::info("config.reloaded");
   co_return Result<void>();
 }
@@ -277,6 +310,10 @@ http::Routes Server::State::routes() {
       co_return http::no_content();
     });
   }
+  routes.add(http::Method::get, "/api/v1/targets",
+             [this](http::Request request) -> asio::awaitable<http::Response> {
+               co_return scraper->targets(request);
+             });
   routes.add(http::Method::get, "/metrics",
              [this](http::Request r) { return metrics(std::move(r)); });
   routes.add(http::Method::get, "/-/ready",
@@ -326,6 +363,7 @@ asio::awaitable<void> Server::State::serve() {
   chore_timer.cancel();
   live->stop();
   outbox->stop();
+  scraper->stop();
   desk->stop();
 }
 
@@ -362,6 +400,14 @@ int Server::State::run() {
   outbox.emplace(io, *desk, settings.channels, wall_clock);
   desk->on_notices([this] { outbox->wake(); });
 
+  scrape::Scraper::Outside outside;
+  outside.sink = collector::sink_to([this](SampleBatch batch, std::function<void(Stored)> done) {
+    ingestor->submit(std::move(batch), std::move(done));
+  });
+  outside.workers = decoders.get_executor();
+  outside.clock = wall_clock;
+  scraper.emplace(io, settings.scrape, std::move(outside));
+
   {
     const std::lock_guard lock(mutex);
     if (stopping) return 0;
@@ -392,6 +438,7 @@ int Server::State::run() {
   asio::co_spawn(io, desk->recall(), ended("recall"));
   asio::co_spawn(io, desk->keep_time(), ended("router"));
   asio::co_spawn(io, outbox->run(), ended("outbox"));
+  asio::co_spawn(io, scraper->run(), ended("scrape"));
   asio::co_spawn(io, keep_house(), ended("chores"));
 
   say("open " + http->url());
@@ -416,6 +463,7 @@ int Server::run() {
   const int code = state_->run();
   // PostgreSQL last, when nobody needs it any more.
   state_->http.reset();
+  state_->scraper.reset();
   state_->outbox.reset();
   state_->pipeline.reset();
   state_->desk.reset();

@@ -10,6 +10,7 @@
 
 #include "aggregator/settings.hpp"
 #include "base/result.hpp"
+#include "collector/scrape/settings.hpp"
 #include "http/server.hpp"
 #include "router/channels/channels.hpp"
 #include "router/settings.hpp"
@@ -30,6 +31,7 @@ struct ServerSettings {
   aggregator::Settings aggregator;
   router::Settings router = router::default_settings();
   channels::Settings channels;
+  scrape::Settings scrape;
 
   std::size_t series_max = 2'000'000;
   std::size_t queue_bytes_max = 256u << 20;
@@ -38,8 +40,8 @@ struct ServerSettings {
 
   DemoControl* demo = nullptr;
 
-  // Reads the config anew, for SIGHUP and POST /-/reload; the router's and the channels' settings of what it
-  // gives are taken over. Empty: there is nothing to reload.
+  // Reads the config anew, for SIGHUP and POST /-/reload; the router's, the channels' and the scrape
+  // settings of what it gives are taken over. Empty: there is nothing to reload.
   std::function<Result<ServerSettings>()> reload;
 };
 

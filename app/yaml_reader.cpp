@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "app/config.hpp"
+#include "schema/duration.hpp"
 
 namespace muster::app {
 namespace {

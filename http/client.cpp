@@ -199,13 +199,14 @@ struct Client::State {
     } else {
       tls.load_verify_file(settings.ca_file);
     }
-    tls.set_verify_mode(asio::ssl::verify_peer);
+    tls.set_verify_mode(settings.verify ? asio::ssl::verify_peer : asio::ssl::verify_none);
   }
 
   asio::io_context& io;
   ClientSettings settings;
   asio::ssl::context tls;
   std::list<std::unique_ptr<Connection>> kept;  // oldest first
+  std::list<Deadline*> running;
 
   std::unique_ptr<Connection> take(const std::string& origin);
   void keep(std::unique_ptr<Connection> connection);
@@ -289,7 +290,8 @@ asio::awaitable<bool> Client::State::connect(Attempt& attempt, const Target& tar
   error_code no_address;
   asio::ip::make_address(target.host, no_address);
   if (no_address) SSL_set_tlsext_host_name(connection.tls->native_handle(), target.host.c_str());
-  connection.tls->set_verify_callback(asio::ssl::host_name_verification(target.host));
+  if (settings.verify)
+    connection.tls->set_verify_callback(asio::ssl::host_name_verification(target.host));
   const auto [failed] =
       co_await connection.tls->async_handshake(asio::ssl::stream_base::client, plainly);
   attempt.failed = failed;
@@ -353,6 +355,7 @@ asio::awaitable<Result<Response>> Client::send(Outgoing request) {
     if (attempt->connection) attempt->connection->socket.close(ignored);
   });
   deadline.arm(request.deadline);
+  const auto here = state.running.insert(state.running.end(), &deadline);
 
   attempt->connection = state.take(target.origin);
   attempt->reused = attempt->connection != nullptr;
@@ -364,6 +367,7 @@ asio::awaitable<Result<Response>> Client::send(Outgoing request) {
   }
   const bool late = deadline.struck();
   deadline.disarm();
+  state.running.erase(here);
   if (response) co_return std::move(*response);
   Error fault{target.origin, {}};
   if (late) {
@@ -374,6 +378,10 @@ asio::awaitable<Result<Response>> Client::send(Outgoing request) {
     fault.what = reason_of(*attempt, target, state.settings);
   }
   co_return fault;
+}
+
+void Client::cancel() {
+  for (Deadline* deadline : state_->running) deadline->arm(std::chrono::milliseconds(0));
 }
 
 Result<void> check_url(std::string_view url) {

@@ -16,6 +16,8 @@ namespace muster::http {
 struct ClientSettings {
   // PEM file of the authorities to trust; empty: the system's.
   std::string ca_file;
+  // Whether certificates and host names are checked. For pages of numbers on somebody's own network alone.
+  bool verify = true;
   // Webhooks answer with a few words; a longer answer is somebody else's service.
   std::size_t answer_max = 1u << 20;
   // As the server's own, for the same reason.
@@ -38,7 +40,8 @@ struct Outgoing {
   bool repeatable = false;
 };
 
-// An HTTP/1.1 client that keeps connections. Certificates and host names are checked. It follows no
+// An HTTP/1.1 client that keeps connections. Certificates and host names are checked, unless the settings say
+// otherwise. It follows no
 // redirect: a receiver that moved is a change of configuration, and secrets must not follow it elsewhere.
 //
 // For the I/O thread alone; it must outlive the requests it sends.
@@ -52,6 +55,9 @@ class Client {
   // The answer, whatever its status, or why there is none. The Error names the scheme, host and port only,
   // as the rest of a webhook's URL is often its secret.
   boost::asio::awaitable<Result<Response>> send(Outgoing request);
+
+  // Ends what is being sent now, as if each request's deadline had come.
+  void cancel();
 
  private:
   struct State;

@@ -20,7 +20,9 @@ namespace {
 // Prometheus's NaN that is no stale marker; a page cannot say which one it means.
 constexpr std::uint64_t nan_bits = 0x7ff8'0000'0000'0001ULL;
 
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
 
 std::string_view without_blanks(std::string_view text) {
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
@@ -36,7 +38,8 @@ std::string_view take_word(std::string_view& text) {
 }
 
 bool same_word(std::string_view a, std::string_view small) {
-  return a.size() == small.size() && std::equal(a.begin(), a.end(), small.begin(), [](char x, char y) {
+  return a.size() == small.size() &&
+         std::equal(a.begin(), a.end(), small.begin(), [](char x, char y) {
            return x == y || (x >= 'A' && x <= 'Z' && x + ('a' - 'A') == y);
          });
 }
@@ -81,7 +84,8 @@ std::optional<std::int64_t> whole_millis(std::string_view text) {
   std::int64_t millis = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, failed] = std::from_chars(text.data(), end, millis);
-  if (failed != std::errc() || stop != end || millis > millis_max || millis < -millis_max) return {};
+  if (failed != std::errc() || stop != end || millis > millis_max || millis < -millis_max)
+    return {};
   return millis;
 }
 
@@ -219,14 +223,15 @@ class SeriesReader {
       if (take('=')) {
         blanks();
         if (at_end() || text_[at_] != '"')
-          return Error{"", "label " + printable(name, 60) + ": a value in quotes is expected, and not " +
-                               shown_rest()};
+          return Error{"", "label " + printable(name, 60) +
+                               ": a value in quotes is expected, and not " + shown_rest()};
         if (auto bad = quoted(text)) return bad;
         labels_.push_back({std::move(name), text});
       } else if (in_quotes && named && !has_name()) {
         labels_.push_back({"__name__", std::move(name)});
       } else {
-        return Error{"", "label " + printable(name, 60) + ": '=' is expected, and not " + shown_rest()};
+        return Error{"",
+                     "label " + printable(name, 60) + ": '=' is expected, and not " + shown_rest()};
       }
       if (labels_.size() > labels_max + 1)
         return Error{"", "more than " + std::to_string(labels_max) + " labels"};
@@ -269,7 +274,9 @@ bool is_suffix(std::string_view suffix, FamilyType type, ExpositionFormat format
 
 }  // namespace
 
-std::string_view to_word(FamilyType type) { return type_words[static_cast<std::size_t>(type)]; }
+std::string_view to_word(FamilyType type) {
+  return type_words[static_cast<std::size_t>(type)];
+}
 
 Result<ExpositionFormat> exposition_format(std::string_view content_type) {
   std::string_view type = content_type.substr(0, content_type.find(';'));
@@ -277,9 +284,10 @@ Result<ExpositionFormat> exposition_format(std::string_view content_type) {
   while (!type.empty() && is_blank(type.back())) type.remove_suffix(1);
   if (type.empty() || same_word(type, "text/plain")) return ExpositionFormat::text;
   if (same_word(type, "application/openmetrics-text")) return ExpositionFormat::openmetrics;
-  return Error{"Content-Type", "'" + printable(content_type, 100) +
-                                   "' is neither text/plain nor application/openmetrics-text; does the "
-                                   "URL give metrics? fallback_scrape_protocol takes it all the same"};
+  return Error{"Content-Type",
+               "'" + printable(content_type, 100) +
+                   "' is neither text/plain nor application/openmetrics-text; does the "
+                   "URL give metrics? fallback_scrape_protocol takes it all the same"};
 }
 
 ExpositionParser::ExpositionParser(std::string_view page, ExpositionFormat format)
@@ -363,7 +371,8 @@ bool ExpositionParser::comment(std::string_view text) {
     if (known != type_words.end() && (strict || plain)) {
       found = static_cast<FamilyType>(index);
     } else if (strict || rest != "untyped") {
-      return fail("'" + printable(rest, 40) + "' is no type of metric '" + printable(name, 60) + "'");
+      return fail("'" + printable(rest, 40) + "' is no type of metric '" + printable(name, 60) +
+                  "'");
     }
     family_named(name).type = found;
   } else {

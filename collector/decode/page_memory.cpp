@@ -25,9 +25,8 @@ const double stale_marker = std::bit_cast<double>(stale_bits);
 
 // The labels a target has already are kept under a name of their own, shortest first, as Prometheus does it.
 void rename_conflicting(Labels& labels, std::vector<Label> conflicting) {
-  std::stable_sort(
-      conflicting.begin(), conflicting.end(),
-      [](const Label& a, const Label& b) { return a.name.size() < b.name.size(); });
+  std::stable_sort(conflicting.begin(), conflicting.end(),
+                   [](const Label& a, const Label& b) { return a.name.size() < b.name.size(); });
   for (const Label& label : conflicting) {
     std::string name = "exported_" + label.name;
     while (!value_of(labels, name).empty()) name = "exported_" + name;

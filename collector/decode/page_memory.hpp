@@ -46,10 +46,10 @@ struct Page {
   std::vector<std::uint32_t> entries;  // of each series, in the memory
   std::vector<Point> points;
   std::uint64_t exemplars = 0;  // read and left out
-  std::uint64_t scraped = 0;  // samples on the page
-  std::uint64_t kept = 0;     // of them, after metric_relabel
-  std::uint64_t added = 0;    // of these, series that the page before had not
-  std::uint64_t stale = 0;    // markers for series that are gone
+  std::uint64_t scraped = 0;    // samples on the page
+  std::uint64_t kept = 0;       // of them, after metric_relabel
+  std::uint64_t added = 0;      // of these, series that the page before had not
+  std::uint64_t stale = 0;      // markers for series that are gone
 };
 
 // What is remembered of one target between its pages: for each line as it stood, the finished label fields of its
@@ -93,7 +93,8 @@ class PageMemory {
  private:
   struct Entry {
     std::uint64_t alias = 0;
-    std::uint64_t point = 0;   // hash of the family and the labels but le and quantile; for `created`
+    std::uint64_t point =
+        0;  // hash of the family and the labels but le and quantile; for `created`
     std::uint32_t offset = 0;  // of its fields
     std::uint32_t size = 0;
     std::uint32_t seen = 0;     // the page it was on last

@@ -17,8 +17,12 @@ constexpr std::array<std::string_view, 11> words = {
     "replace",  "keep",      "drop",      "keepequal", "dropequal", "hashmod",
     "labelmap", "labeldrop", "labelkeep", "lowercase", "uppercase"};
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // What a match took: [0] all of it, then the groups.
 using Groups = std::vector<re2::StringPiece>;
@@ -199,7 +203,9 @@ Result<Action> relabel_action(std::string_view word) {
   return Error{"action", "'" + std::string(word) + "' is no action; there is " + all};
 }
 
-std::string_view to_word(Action action) { return words[static_cast<std::size_t>(action)]; }
+std::string_view to_word(Action action) {
+  return words[static_cast<std::size_t>(action)];
+}
 
 Result<RelabelRule> checked(RelabelRule rule) {
   const RelabelRule usual;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "router/labels.hpp"
+#include "schema/duration.hpp"
 
 using namespace muster;
 using namespace muster::app;
@@ -316,4 +317,141 @@ access: {}
   CHECK_FALSE(faults("web: {external_url: 'muster'}").empty());
   CHECK_FALSE(faults("access: {tokens: []}").empty());
   CHECK_FALSE(load_config("/nonexistent/m.yaml"));
+}
+
+TEST_CASE("scrape_configs and global mean what they mean to Prometheus") {
+  const Config config = good(R"(
+global:
+  scrape_interval: 15s
+  external_labels: {cluster: eu, replica: a}
+scrape_configs:
+  - job_name: models
+    static_configs:
+      - targets: ['a:1', 'b:2']
+        labels: {team: data}
+  - job_name: all
+    scrape_interval: 1m
+    scrape_timeout: 30s
+    metrics_path: /m
+    scheme: https
+    params: {module: [x, y]}
+    honor_labels: true
+    honor_timestamps: false
+    enable_compression: false
+    scrape_protocols: [PrometheusProto, PrometheusText0.0.4]
+    fallback_scrape_protocol: PrometheusText0.0.4
+    body_size_limit: 10MB
+    sample_limit: 1000
+    label_limit: 30
+    label_name_length_limit: 100
+    label_value_length_limit: 200
+    target_limit: 5
+    authorization: {credentials_file: token}
+    tls_config: {ca_file: ca.pem, insecure_skip_verify: true}
+    http_headers: {X-Scope: {values: [one]}}
+    file_sd_configs: [{files: ['targets/*.json', '/etc/x.yml'], refresh_interval: 1m}]
+    dns_sd_configs: [{names: [a.example.org], type: A, port: 9100}, {names: [_m._tcp.example.org]}]
+    http_sd_configs: [{url: 'http://127.0.0.1:1/list', basic_auth: {username: u, password: p}}]
+    relabel_configs:
+      - {source_labels: [__address__], regex: '(.*):\d+', target_label: host}
+      - {action: labeldrop, regex: tmp_.*}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: go_.*, action: Drop}
+)");
+  CHECK(config.warnings.empty());
+  CHECK(config.scrape.external_labels == Labels{{"cluster", "eu"}, {"replica", "a"}});
+  REQUIRE(config.scrape.jobs.size() == 2);
+  const scrape::Job& first = config.scrape.jobs[0];
+  CHECK(first.name == "models");
+  CHECK(first.interval == Duration(15s));
+  CHECK(first.timeout == Duration(10s));
+  CHECK(first.metrics_path == "/metrics");
+  CHECK(first.static_groups.at(0).targets == std::vector<std::string>{"a:1", "b:2"});
+  CHECK(first.static_groups.at(0).labels == Labels{{"team", "data"}});
+  const scrape::Job& all = config.scrape.jobs[1];
+  CHECK(all.interval == Duration(1min));
+  CHECK(all.timeout == Duration(30s));
+  CHECK(all.metrics_path == "/m");
+  CHECK(all.scheme == "https");
+  CHECK(all.params.at(0).second == std::vector<std::string>{"x", "y"});
+  CHECK(all.honor_labels);
+  CHECK_FALSE(all.honor_timestamps);
+  CHECK_FALSE(all.enable_compression);
+  CHECK(all.accept == "text/plain;version=0.0.4;q=0.9,*/*;q=0.1");
+  CHECK(all.fallback);
+  CHECK(all.body_size_limit == 10u << 20);
+  CHECK(all.sample_limit == 1000);
+  CHECK(all.label_limit == 30);
+  CHECK(all.label_name_length_limit == 100);
+  CHECK(all.label_value_length_limit == 200);
+  CHECK(all.target_limit == 5);
+  CHECK(all.http.credentials.file == "token");  // m.yaml has no folder
+  CHECK(all.http.ca_file == "ca.pem");
+  CHECK(all.http.insecure_skip_verify);
+  CHECK(all.http.headers.at(0).second == "one");
+  CHECK(all.file_discoveries.at(0).files.at(1) == "/etc/x.yml");
+  CHECK(all.file_discoveries.at(0).refresh_interval == Duration(1min));
+  CHECK(all.dns_discoveries.at(0).port == 9100);
+  CHECK(all.dns_discoveries.at(1).type == scrape::DnsDiscovery::Type::srv);
+  CHECK(all.http_discoveries.at(0).http.password.value == "p");
+  CHECK(all.relabel.size() == 2);
+  CHECK(all.metric_relabel.at(0).action == decode::RelabelRule::Action::drop);
+
+  // A job is another one when its text or that of `global` changes, and only then.
+  const auto prints = [](std::string_view yaml) {
+    const Config c = good(yaml);
+    return std::pair{c.scrape.jobs.at(0).fingerprint, c.scrape.jobs.at(1).fingerprint};
+  };
+  const auto before = prints("scrape_configs: [{job_name: a}, {job_name: b}]");
+  const auto after = prints("scrape_configs: [{job_name: a}, {job_name: b, honor_labels: true}]");
+  CHECK(before.first == after.first);
+  CHECK(before.second != after.second);
+  CHECK(prints("global: {scrape_interval: 5s}\nscrape_configs: [{job_name: a}, {job_name: b}]").first != before.first);
+  // An interval shorter than the usual timeout shortens it.
+  CHECK(good("scrape_configs: [{job_name: a, scrape_interval: 5s}]").scrape.jobs[0].timeout == Duration(5s));
+}
+
+TEST_CASE("what is wrong with scrape_configs is said with its line and the remedy") {
+  struct Case {
+    const char* yaml;
+    const char* said;
+  };
+  for (const Case& one : {
+           Case{"scrape_configs:\n  - {static_configs: []}\n", "m.yaml:2:5: an entry of scrape_configs needs a job_name"},
+           Case{"scrape_configs: [{job_name: a}, {job_name: a}]", "there is a job 'a' already"},
+           Case{"scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod}]}]",
+                "not supported: kubernetes_sd_configs; use file_sd_configs or http_sd_configs"},
+           Case{"scrape_configs: [{job_name: a, scrape_intervall: 5s}]", "did you mean 'scrape_interval'?"},
+           Case{"scrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 6s}]", "at most scrape_interval, which is 5s"},
+           Case{"scrape_configs: [{job_name: a, scrape_interval: 0s}]", "scrape_interval has to be above 0"},
+           Case{"global: {scrape_interval: 5s, scrape_timeout: 10s}", "at most scrape_interval"},
+           Case{"global: {external_labels: {a-b: c}}", "'a-b' is no label name"},
+           Case{"scrape_configs: [{job_name: a, metrics_path: m}]", "metrics_path has to begin with /"},
+           Case{"scrape_configs: [{job_name: a, scheme: ftp}]", "scheme has to be http or https"},
+           Case{"scrape_configs: [{job_name: a, static_configs: [{targets: ['http://a/x']}]}]", "the path into `metrics_path`"},
+           Case{"scrape_configs: [{job_name: a, file_sd_configs: [{files: [x.txt]}]}]", "has to end in .json, .yml or .yaml"},
+           Case{"scrape_configs: [{job_name: a, file_sd_configs: [{files: ['*/x.json']}]}]", "in the file's name only"},
+           Case{"scrape_configs: [{job_name: a, file_sd_configs: [{}]}]", "needs `files`"},
+           Case{"scrape_configs: [{job_name: a, dns_sd_configs: [{names: [x], type: A}]}]", "type A needs a port"},
+           Case{"scrape_configs: [{job_name: a, dns_sd_configs: [{names: [x], type: MX}]}]", "there is SRV, A and AAAA"},
+           Case{"scrape_configs: [{job_name: a, http_sd_configs: [{url: 'ftp://x'}]}]", "must begin with http"},
+           Case{"scrape_configs: [{job_name: a, body_size_limit: 10XB}]", "write it like 10MB"},
+           Case{"scrape_configs: [{job_name: a, scrape_protocols: [Nonsense]}]", "'Nonsense' is no protocol"},
+           Case{"scrape_configs: [{job_name: a, scrape_protocols: [PrometheusProto]}]", "there has to be a text protocol"},
+           Case{"scrape_configs: [{job_name: a, oauth2: {}}]", "not supported: oauth2"},
+           Case{"scrape_configs: [{job_name: a, tls_config: {cert_file: x}}]", "not supported: cert_file"},
+           Case{"scrape_configs: [{job_name: a, basic_auth: {username: u}, authorization: {credentials: c}}]", "keep one"},
+           Case{"scrape_configs: [{job_name: a, params: {x: y}}]", "params: x has to be a list"},
+           Case{"scrape_configs: [{job_name: a, relabel_configs: [{action: hashmod, target_label: x}]}]", "needs a modulus above 0"},
+           Case{"scrape_configs: [{job_name: a, relabel_configs: [{action: keepall}]}]", "'keepall' is no action; there is replace"},
+           Case{"scrape_configs: [{job_name: a, relabel_configs: [{target_label: x, regex: '('}]}]", "is no regular expression"},
+           Case{"scrape_config_files: [x]", "not supported: scrape_config_files"},
+           Case{"scrape: {}", "unknown key 'scrape'"},
+       }) {
+    INFO(one.yaml);
+    const std::string said = faults(one.yaml);
+    INFO(said);
+    CHECK(said.starts_with("m.yaml:"));
+    CHECK(said.find(one.said) != std::string::npos);
+  }
 }

@@ -137,9 +137,9 @@ TEST_CASE("values: every form, and those that are none") {
   // Prometheus's ordinary NaN, whatever is written: a page cannot send a stale marker.
   CHECK(std::bit_cast<std::uint64_t>(one("a NaN").value) == 0x7ff8000000000001ULL);
   CHECK(std::bit_cast<std::uint64_t>(one("a nan").value) == 0x7ff8000000000001ULL);
-  for (const auto* bad : {"a 1e999", "a 0x1p3", "a 1_000", "a one", "a -NaN", "a nan(2)", "a +-1",
-                          "a --1", "a", "a ", "a{b=\"c\"}", "a{b=\"c\"} ", "a 1 2 3", "a 1 2.5",
-                          "a 1 1e3", "a 1\r", "a 1 # {} 1"}) {
+  for (const auto* bad :
+       {"a 1e999", "a 0x1p3", "a 1_000", "a one", "a -NaN", "a nan(2)", "a +-1", "a --1", "a", "a ",
+        "a{b=\"c\"}", "a{b=\"c\"} ", "a 1 2 3", "a 1 2.5", "a 1 1e3", "a 1\r", "a 1 # {} 1"}) {
     INFO(bad);
     CHECK(fault(std::string(bad) + "\n").starts_with("line 1: "));
   }
@@ -162,26 +162,47 @@ TEST_CASE("labels: every form, and those that are none") {
   CHECK(one(R"({"my.metric","a.b"="c",d="e"} 1)").series == "__name__=my.metric;a.b=c;d=e;");
   CHECK(one(R"({"my.metric"} 1)").series == "__name__=my.metric;");
   CHECK(one(R"({"my.metric",a="b"} 1)", open).series == "__name__=my.metric;a=b;");
-  for (const auto* bad :
-       {"a{b=\"c\" 1", "a{b=\"c} 1", "a{b=c} 1", "a{b} 1", "a{=\"c\"} 1", "a{1b=\"c\"} 1",
-        "a{b=\"c\"d=\"e\"} 1", "a{b=\"c\",,} 1", "a{b=\"c\",b=\"d\"} 1", "a{b:c=\"d\"} 1",
-        "{b=\"c\"} 1", "{} 1", "a{\"b\"} 1", "{\"a\",\"b\"} 1", "a{b=\"\xff\"} 1", "a-b 1", "9a 1",
-        "a{b=\"c\"}} 1", "a} 1", "a{b=\"c\\\"} 1", "a{__name__=\"x\"} 1", "a.b 1"}) {
+  for (const auto* bad : {"a{b=\"c\" 1",
+                          "a{b=\"c} 1",
+                          "a{b=c} 1",
+                          "a{b} 1",
+                          "a{=\"c\"} 1",
+                          "a{1b=\"c\"} 1",
+                          "a{b=\"c\"d=\"e\"} 1",
+                          "a{b=\"c\",,} 1",
+                          "a{b=\"c\",b=\"d\"} 1",
+                          "a{b:c=\"d\"} 1",
+                          "{b=\"c\"} 1",
+                          "{} 1",
+                          "a{\"b\"} 1",
+                          "{\"a\",\"b\"} 1",
+                          "a{b=\"\xff\"} 1",
+                          "a-b 1",
+                          "9a 1",
+                          "a{b=\"c\"}} 1",
+                          "a} 1",
+                          "a{b=\"c\\\"} 1",
+                          "a{__name__=\"x\"} 1",
+                          "a.b 1"}) {
     INFO(bad);
     CHECK(fault(std::string(bad) + "\n").starts_with("line 1: "));
   }
-  CHECK(fault("ok 1\n\n# c\nx{y=1} 2\n") == "line 4: label y: a value in quotes is expected, and not '1}'");
+  CHECK(fault("ok 1\n\n# c\nx{y=1} 2\n") ==
+        "line 4: label y: a value in quotes is expected, and not '1}'");
 }
 
 TEST_CASE("text: comments, blank lines, and the types it has") {
   CHECK(parse("\n\n  \n#\n# \n#TYPE a nonsense\n# any words\na 1", text).lines.size() == 1);
   CHECK(parse("# TYPE a untyped\na 1\n", text).lines[0].type == "unknown");
   CHECK(parse("#   TYPE \t a   gauge  \na 1\n", text).lines[0].type == "gauge");
-  CHECK(parse("# TYPE \"my.metric\" gauge\n{\"my.metric\",a=\"b\"} 1\n", text).lines[0].type == "gauge");
+  CHECK(parse("# TYPE \"my.metric\" gauge\n{\"my.metric\",a=\"b\"} 1\n", text).lines[0].type ==
+        "gauge");
   CHECK(parse("", text).fault.empty());
   // Families that are mixed, or of which one name begins the other.
   const Pages mixed = parse(
-      "# TYPE a counter\n# TYPE a_sum gauge\n# TYPE h histogram\na_sum 1\na 2\nh_sum 3\nh_other 4\nab 5\n", text);
+      "# TYPE a counter\n# TYPE a_sum gauge\n# TYPE h histogram\na_sum 1\na 2\nh_sum 3\nh_other "
+      "4\nab 5\n",
+      text);
   REQUIRE(mixed.lines.size() == 5);
   CHECK(mixed.lines[0].type == "gauge");
   CHECK(mixed.lines[1].type == "counter");
@@ -190,8 +211,8 @@ TEST_CASE("text: comments, blank lines, and the types it has") {
   CHECK(mixed.lines[4].type == "unknown");
   // In this format a family named _created is one like any other.
   CHECK_FALSE(parse("# TYPE a_created gauge\na_created 1\n", text).lines[0].created);
-  for (const auto* bad : {"# TYPE a cuonter\n", "# TYPE a info\n", "# TYPE a\n", "# TYPE 1a gauge\n",
-                          "# HELP 1a x\n", "# TYPE \"a gauge\n"}) {
+  for (const auto* bad : {"# TYPE a cuonter\n", "# TYPE a info\n", "# TYPE a\n",
+                          "# TYPE 1a gauge\n", "# HELP 1a x\n", "# TYPE \"a gauge\n"}) {
     INFO(bad);
     CHECK(fault(bad).starts_with("line 1: "));
   }
@@ -251,13 +272,29 @@ u 1
   CHECK(parse("# EOF\n", open).fault.empty());
   CHECK(parse("# EOF", open).fault.empty());
 
-  for (const auto* bad :
-       {"a 1\n", "", "a 1", "# EOF\na 1\n", "# EOF\n# EOF\n", "a 1\n\n# EOF\n", "a  1\n# EOF\n", " a 1\n# EOF\n",
-        "# words\n# EOF\n", "# TYPE a cuonter\n# EOF\n", "# TYPE a untyped\n# EOF\n",
-        "# UNIT a_seconds minutes\n# EOF\n", "# UNIT seconds seconds\n# EOF\n", "a 1 \n# EOF\n",
-        "a 1 NaN\n# EOF\n", "a 1 # 3\n# EOF\n", "a 1 # {x=\"y\"}\n# EOF\n", "a 1 # {x=\"y\"} z\n# EOF\n",
-        "a 1 # {x=\"y} 1\n# EOF\n", "a 1 # {x=y} 1\n# EOF\n", "a 1 # {x=\"y\"} 1 2 3\n# EOF\n",
-        "a{b=\"#} 1\n# EOF\n", "a 1 x\n# EOF\n"}) {
+  for (const auto* bad : {"a 1\n",
+                          "",
+                          "a 1",
+                          "# EOF\na 1\n",
+                          "# EOF\n# EOF\n",
+                          "a 1\n\n# EOF\n",
+                          "a  1\n# EOF\n",
+                          " a 1\n# EOF\n",
+                          "# words\n# EOF\n",
+                          "# TYPE a cuonter\n# EOF\n",
+                          "# TYPE a untyped\n# EOF\n",
+                          "# UNIT a_seconds minutes\n# EOF\n",
+                          "# UNIT seconds seconds\n# EOF\n",
+                          "a 1 \n# EOF\n",
+                          "a 1 NaN\n# EOF\n",
+                          "a 1 # 3\n# EOF\n",
+                          "a 1 # {x=\"y\"}\n# EOF\n",
+                          "a 1 # {x=\"y\"} z\n# EOF\n",
+                          "a 1 # {x=\"y} 1\n# EOF\n",
+                          "a 1 # {x=y} 1\n# EOF\n",
+                          "a 1 # {x=\"y\"} 1 2 3\n# EOF\n",
+                          "a{b=\"#} 1\n# EOF\n",
+                          "a 1 x\n# EOF\n"}) {
     INFO(bad);
     CHECK(fault(bad, open).starts_with("line "));
   }
@@ -267,20 +304,34 @@ TEST_CASE("the format is what the Content-Type says") {
   CHECK(exposition_format("text/plain; version=0.0.4; charset=utf-8").value() == text);
   CHECK(exposition_format("").value() == text);
   CHECK(exposition_format("Application/OpenMetrics-Text; version=1.0.0").value() == open);
-  for (const auto* bad : {"text/html", "application/json", "application/vnd.google.protobuf; proto=x"}) {
-    CHECK(exposition_format(bad).error().what.find("fallback_scrape_protocol") != std::string::npos);
+  for (const auto* bad :
+       {"text/html", "application/json", "application/vnd.google.protobuf; proto=x"}) {
+    CHECK(exposition_format(bad).error().what.find("fallback_scrape_protocol") !=
+          std::string::npos);
   }
 }
 
 TEST_CASE("pages of any bytes neither throw nor take long") {
   fuzz::Plan plan;
-  plan.corpus = {"# TYPE a counter\na_total{b=\"c\",d=\"e\"} 1 2\na_created{b=\"c\",d=\"e\"} 12\n# EOF\n",
-                 "a{b=\"c\\n\\\"\"} +Inf -1\n{\"x.y\",z=\"1\"} NaN\n",
-                 "# UNIT a_seconds seconds\na_seconds_bucket{le=\"+Inf\"} 1 # {t=\"x\"} 1 2\n# EOF\n"};
-  plan.words = {"# TYPE ", "# EOF\n", "\"", "{", "}", "\\", " # {", "1e308", "\n", "NaN", "9223372036854775807"};
+  plan.corpus = {
+      "# TYPE a counter\na_total{b=\"c\",d=\"e\"} 1 2\na_created{b=\"c\",d=\"e\"} 12\n# EOF\n",
+      "a{b=\"c\\n\\\"\"} +Inf -1\n{\"x.y\",z=\"1\"} NaN\n",
+      "# UNIT a_seconds seconds\na_seconds_bucket{le=\"+Inf\"} 1 # {t=\"x\"} 1 2\n# EOF\n"};
+  plan.words = {"# TYPE ",
+                "# EOF\n",
+                "\"",
+                "{",
+                "}",
+                "\\",
+                " # {",
+                "1e308",
+                "\n",
+                "NaN",
+                "9223372036854775807"};
   for (const auto format : {text, open}) {
     const fuzz::Outcome outcome = fuzz::run(plan, [format](std::string_view bytes) {
-      PageMemory memory(std::make_shared<const PageRules>(PageRules{.target = {{"instance", "i"}, {"job", "j"}}}));
+      PageMemory memory(std::make_shared<const PageRules>(
+          PageRules{.target = {{"instance", "i"}, {"job", "j"}}}));
       for (int i = 0; i < 2; ++i) {
         const auto page = memory.read(bytes, format, from_seconds(1));
         if (!page) continue;

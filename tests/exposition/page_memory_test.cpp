@@ -21,7 +21,8 @@ std::map<std::string, std::string> stored(const SampleBatch& batch) {
     INFO((identity ? "" : identity.error().where + ": " + identity.error().what));
     REQUIRE(identity);
     const double value = batch.points[series.first].value;
-    const auto [where, fresh] = out.try_emplace(identity->model + " " + identity->metric,
+    const auto [where, fresh] =
+        out.try_emplace(identity->model + " " + identity->metric,
                         is_stale(value) ? "stale" : std::to_string(static_cast<int>(value)));
     CHECK(fresh);
   }
@@ -29,8 +30,12 @@ std::map<std::string, std::string> stored(const SampleBatch& batch) {
 }
 using Map = std::map<std::string, std::string>;
 
-PageRules rules() { return {.target = {{"instance", "i"}, {"job", "j"}}}; }
-std::shared_ptr<const PageRules> shared(PageRules r) { return std::make_shared<const PageRules>(std::move(r)); }
+PageRules rules() {
+  return {.target = {{"instance", "i"}, {"job", "j"}}};
+}
+std::shared_ptr<const PageRules> shared(PageRules r) {
+  return std::make_shared<const PageRules>(std::move(r));
+}
 
 struct Target {
   explicit Target(PageRules r = rules()) : memory(shared(std::move(r))) {}
@@ -52,14 +57,18 @@ struct Target {
   }
 };
 
-RelabelRule checked_rule(RelabelRule rule) { return checked(std::move(rule)).value(); }
+RelabelRule checked_rule(RelabelRule rule) {
+  return checked(std::move(rule)).value();
+}
 
 }  // namespace
 
-TEST_CASE("a page's samples get the target's labels, and conflicting ones are kept under another name") {
+TEST_CASE(
+    "a page's samples get the target's labels, and conflicting ones are kept under another name") {
   Target target;
   CHECK(target.read("a 1\nb{job=\"x\"} 2\nc{job=\"x\",exported_job=\"y\",instance=\"\"} 3\n") ==
-        Map{{"j/i a", "1"}, {"j/i b{exported_job=\"x\"}", "2"},
+        Map{{"j/i a", "1"},
+            {"j/i b{exported_job=\"x\"}", "2"},
             {"j/i c{exported_exported_job=\"x\",exported_job=\"y\"}", "3"}});
   CHECK(target.last.scraped == 3);
   CHECK(target.last.kept == 3);
@@ -77,9 +86,14 @@ TEST_CASE("with honor_labels the page's labels win, empty ones too") {
 
 TEST_CASE("metric_relabel_configs drop and change series; external labels come last") {
   PageRules r = rules();
-  r.metric_relabel.push_back(checked_rule({.source_labels = {"__name__"}, .regex = "go_.*", .action = RelabelRule::Action::drop}));
-  r.metric_relabel.push_back(checked_rule({.source_labels = {"__name__"}, .target_label = "__name__", .regex = "old_(.*)", .replacement = "new_$1"}));
-  r.metric_relabel.push_back(checked_rule({.source_labels = {"cluster"}, .target_label = "seen", .regex = "(.+)"}));
+  r.metric_relabel.push_back(checked_rule(
+      {.source_labels = {"__name__"}, .regex = "go_.*", .action = RelabelRule::Action::drop}));
+  r.metric_relabel.push_back(checked_rule({.source_labels = {"__name__"},
+                                           .target_label = "__name__",
+                                           .regex = "old_(.*)",
+                                           .replacement = "new_$1"}));
+  r.metric_relabel.push_back(
+      checked_rule({.source_labels = {"cluster"}, .target_label = "seen", .regex = "(.+)"}));
   r.external = {{"cluster", "eu"}};
   Target target(r);
   CHECK(target.read("go_x 1\nold_y 2\nz{cluster=\"us\"} 3\n") ==
@@ -87,7 +101,8 @@ TEST_CASE("metric_relabel_configs drop and change series; external labels come l
   CHECK(target.last.scraped == 3);
   CHECK(target.last.kept == 2);
   // A name that is taken away leaves no series.
-  r.metric_relabel = {checked_rule({.regex = "__name__", .action = RelabelRule::Action::labeldrop})};
+  r.metric_relabel = {
+      checked_rule({.regex = "__name__", .action = RelabelRule::Action::labeldrop})};
   CHECK(Target(r).fault("a 1\n").starts_with("line 1: metric_relabel_configs left no metric name"));
 }
 
@@ -119,18 +134,20 @@ TEST_CASE("type and unit travel with the series and are no part of the metric") 
     }
     return out;
   };
-  auto found = kinds("# TYPE a counter\na 1\n# TYPE b_total gauge\nb_total 2\nc_total 3\nd 4\n", text);
+  auto found =
+      kinds("# TYPE a counter\na 1\n# TYPE b_total gauge\nb_total 2\nc_total 3\nd 4\n", text);
   CHECK(found["a"].first == Kind::counter);
   CHECK(found["b_total"].first == Kind::gauge);
   CHECK(found["c_total"].first == Kind::counter);
   CHECK(found["d"].first == Kind::gauge);
   // Another type for the same line counts from then on.
   CHECK(kinds("# TYPE a gauge\na 1\n", text)["a"].first == Kind::gauge);
-  found = kinds("# TYPE t_seconds counter\n# UNIT t_seconds seconds\nt_seconds_total 1\n# EOF\n", open);
+  found =
+      kinds("# TYPE t_seconds counter\n# UNIT t_seconds seconds\nt_seconds_total 1\n# EOF\n", open);
   CHECK(found["t_seconds_total"] == std::pair{Kind::counter, Unit::seconds});
   // What a page says under the reserved names is not believed.
-  CHECK(kinds("e{__type__=\"counter\",__unit__=\"bytes\",__temporality__=\"delta\"} 1\n", text)["e"] ==
-        std::pair{Kind::gauge, Unit::none});
+  CHECK(kinds("e{__type__=\"counter\",__unit__=\"bytes\",__temporality__=\"delta\"} 1\n",
+              text)["e"] == std::pair{Kind::gauge, Unit::none});
 }
 
 TEST_CASE("a series that is gone gets one stale marker, once it is stored") {
@@ -187,8 +204,10 @@ TEST_CASE("_created is the start of its family's series and no series") {
   Target target;
   // By hand: 1520430000.123 s is 1520430000123 ms.
   const std::string page =
-      "# TYPE c counter\nc_total{x=\"1\",y=\"2\"} 5\nc_created{y=\"2\",x=\"1\"} 1520430000.123\nc_total{x=\"2\",y=\"2\"} 6\n"
-      "# TYPE h histogram\nh_created{x=\"1\"} 7\nh_bucket{le=\"+Inf\",x=\"1\"} 1\nh_count{x=\"1\"} 1\nh_sum{x=\"1\"} 2\n"
+      "# TYPE c counter\nc_total{x=\"1\",y=\"2\"} 5\nc_created{y=\"2\",x=\"1\"} "
+      "1520430000.123\nc_total{x=\"2\",y=\"2\"} 6\n"
+      "# TYPE h histogram\nh_created{x=\"1\"} 7\nh_bucket{le=\"+Inf\",x=\"1\"} 1\nh_count{x=\"1\"} "
+      "1\nh_sum{x=\"1\"} 2\n"
       "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_count 3\ns_created 9\n"
       "# TYPE g_created gauge\ng_created 4\n# EOF\n";
   for (int i = 0; i < 2; ++i) {
@@ -197,10 +216,14 @@ TEST_CASE("_created is the start of its family's series and no series") {
     const SampleBatch batch = target.memory.batch_of(target.last);
     for (const RawSeries& series : batch.series)
       starts[batch.identify(series.labels, Mapping())->metric] = series.start_ms;
-    CHECK(starts == std::map<std::string, std::int64_t>{
-                        {"c_total{x=\"1\",y=\"2\"}", 1520430000123}, {"c_total{x=\"2\",y=\"2\"}", 0},
-                        {"h_bucket{le=\"+Inf\",x=\"1\"}", 7000}, {"h_count{x=\"1\"}", 7000},
-                        {"h_sum{x=\"1\"}", 7000}, {"s{quantile=\"0.5\"}", 0}, {"s_count", 9000}, {"g_created", 0}});
+    CHECK(starts == std::map<std::string, std::int64_t>{{"c_total{x=\"1\",y=\"2\"}", 1520430000123},
+                                                        {"c_total{x=\"2\",y=\"2\"}", 0},
+                                                        {"h_bucket{le=\"+Inf\",x=\"1\"}", 7000},
+                                                        {"h_count{x=\"1\"}", 7000},
+                                                        {"h_sum{x=\"1\"}", 7000},
+                                                        {"s{quantile=\"0.5\"}", 0},
+                                                        {"s_count", 9000},
+                                                        {"g_created", 0}});
     CHECK(target.last.scraped == 8);
   }
 }
@@ -213,10 +236,13 @@ TEST_CASE("limits refuse the page as a whole, and what lived goes on living") {
   r.label_value_length_limit = 12;
   Target target(r);
   CHECK(target.read("a 1\nb 2\n").size() == 2);
-  CHECK(target.fault("a 1\nb 2\nc 3\n") == "page: sample_limit: more than 2 samples after metric_relabel_configs");
-  CHECK(target.fault("a{x=\"1\",y=\"2\"} 1\n").starts_with("line 1: label_limit: 5 labels, at most 4"));
+  CHECK(target.fault("a 1\nb 2\nc 3\n") ==
+        "page: sample_limit: more than 2 samples after metric_relabel_configs");
+  CHECK(target.fault("a{x=\"1\",y=\"2\"} 1\n")
+            .starts_with("line 1: label_limit: 5 labels, at most 4"));
   CHECK(target.fault("a{a_long_name=\"1\"} 1\n").starts_with("line 1: label_name_length_limit"));
-  CHECK(target.fault("b 1\na{x=\"a long value, it is\"} 1\n").starts_with("line 2: label_value_length_limit"));
+  CHECK(target.fault("b 1\na{x=\"a long value, it is\"} 1\n")
+            .starts_with("line 2: label_value_length_limit"));
   CHECK(target.fault("a 1\nb\n").starts_with("line 2: "));
   CHECK(target.read("a 1\n") == Map{{"j/i a", "1"}, {"j/i b", "stale"}});
   Limits few;
@@ -228,7 +254,8 @@ TEST_CASE("other rules read the page anew, and end what they drop") {
   Target target;
   target.read("a 1\nb 2\n");
   PageRules r = rules();
-  r.metric_relabel.push_back(checked_rule({.source_labels = {"__name__"}, .regex = "a", .action = RelabelRule::Action::drop}));
+  r.metric_relabel.push_back(checked_rule(
+      {.source_labels = {"__name__"}, .regex = "a", .action = RelabelRule::Action::drop}));
   target.memory.set_rules(shared(r));
   CHECK(target.read("a 1\nb 2\n") == Map{{"j/i a", "stale"}, {"j/i b", "2"}});
   target.memory.set_rules(shared(rules()));
@@ -239,8 +266,7 @@ TEST_CASE("lines that never come again are forgotten") {
   Target target;
   for (int page = 0; page < 50; ++page) {
     std::string lines = "steady 1\n";
-    for (int i = 0; i < 500; ++i)
-      lines += "id{v=\"" + std::to_string(page * 500 + i) + "\"} 1\n";
+    for (int i = 0; i < 500; ++i) lines += "id{v=\"" + std::to_string(page * 500 + i) + "\"} 1\n";
     const Map map = target.read(lines);
     CHECK(map.size() == (page == 0 ? 501u : 1001u));  // and a marker for each of the page before
     CHECK(map.at("j/i steady") == "1");

@@ -40,14 +40,19 @@ std::string of(const Labels& labels, std::string_view name) {
 // Expected values by hand from Prometheus's documentation, configuration, relabel_config.
 
 TEST_CASE("relabel: replace writes the expanded replacement when all of the source matches") {
-  CHECK(of(after({rule(Action::replace, {"a"}, "f(.*)", "d", "ch${1}-ch${1}")}), "d") == "choo-choo");
-  CHECK(of(after({rule(Action::replace, {"a", "b"}, "(.*);(.*)", "d", "$2/$1")}), "d") == "bar/foo");
+  CHECK(of(after({rule(Action::replace, {"a"}, "f(.*)", "d", "ch${1}-ch${1}")}), "d") ==
+        "choo-choo");
+  CHECK(of(after({rule(Action::replace, {"a", "b"}, "(.*);(.*)", "d", "$2/$1")}), "d") ==
+        "bar/foo");
   // A part of the source is no match.
   CHECK(of(after({rule(Action::replace, {"a"}, "o", "d", "x")}), "d").empty());
-  CHECK(of(after({rule(Action::replace, {"__address__"}, "([^:]+):\\d+", "host")}), "host") == "host-7");
+  CHECK(of(after({rule(Action::replace, {"__address__"}, "([^:]+):\\d+", "host")}), "host") ==
+        "host-7");
   // Named groups; a name is as long as it can be, so $1x is ${1x}, which there is not.
-  CHECK(of(after({rule(Action::replace, {"a"}, "(?P<first>.)(.*)", "d", "${first}-$2")}), "d") == "f-oo");
-  CHECK(of(after({rule(Action::replace, {"a"}, "(.)(.*)", "d", "$1x-${1}x-$$-$")}), "d") == "-fx-$-$");
+  CHECK(of(after({rule(Action::replace, {"a"}, "(?P<first>.)(.*)", "d", "${first}-$2")}), "d") ==
+        "f-oo");
+  CHECK(of(after({rule(Action::replace, {"a"}, "(.)(.*)", "d", "$1x-${1}x-$$-$")}), "d") ==
+        "-fx-$-$");
   CHECK(of(after({rule(Action::replace, {"a"}, "(.*)", "d", "$9")}), "d").empty());
   // An empty result takes the label away.
   CHECK(after({rule(Action::replace, {"nothing"}, "", "b", "")}).size() == 3);
@@ -77,7 +82,8 @@ TEST_CASE("relabel: keep, drop and their equals decide on the whole set") {
   CHECK(after({rule(Action::dropequal, {"a"}, "(.*)", "d")}, {{"a", "1"}, {"d", "1"}}).empty());
   CHECK(after({rule(Action::dropequal, {"a"}, "(.*)", "b")}) == base);
   // What comes after a drop is not asked.
-  CHECK(after({rule(Action::drop, {"a"}, "foo"), rule(Action::replace, {}, "(.*)", "d", "x")}).empty());
+  CHECK(after({rule(Action::drop, {"a"}, "foo"), rule(Action::replace, {}, "(.*)", "d", "x")})
+            .empty());
 }
 
 TEST_CASE("relabel: hashmod is the end of MD5, big endian") {
@@ -87,15 +93,21 @@ TEST_CASE("relabel: hashmod is the end of MD5, big endian") {
         std::to_string(0xedef654fccc4a4d8ULL % 1000));
   CHECK(of(after({rule(Action::hashmod, {"a"}, "(.*)", "d", "$1", 1000)}), "d") == "696");
   // printf 'foo;bar' | md5sum ends in the bytes that python3 -c "hashlib.md5(b'foo;bar')" gives: mod 1000 = 750.
-  const std::string both = of(after({rule(Action::hashmod, {"a", "b"}, "(.*)", "d", "$1", 1000)}), "d");
+  const std::string both =
+      of(after({rule(Action::hashmod, {"a", "b"}, "(.*)", "d", "$1", 1000)}), "d");
   CHECK(both == "750");
 }
 
 TEST_CASE("relabel: labels by the pattern of their names") {
   const Labels mapped = after({rule(Action::labelmap, {}, "__meta_(.*)", "", "my_$1")},
                               {{"__meta_role", "web"}, {"__meta_zone", "eu"}, {"x", "1"}});
-  CHECK(mapped == Labels{{"__meta_role", "web"}, {"__meta_zone", "eu"}, {"my_role", "web"}, {"my_zone", "eu"}, {"x", "1"}});
-  CHECK(after({rule(Action::labeldrop, {}, "a|b")}) == Labels{{"__address__", "host-7:9100"}, {"c", "baz"}});
+  CHECK(mapped == Labels{{"__meta_role", "web"},
+                         {"__meta_zone", "eu"},
+                         {"my_role", "web"},
+                         {"my_zone", "eu"},
+                         {"x", "1"}});
+  CHECK(after({rule(Action::labeldrop, {}, "a|b")}) ==
+        Labels{{"__address__", "host-7:9100"}, {"c", "baz"}});
   CHECK(after({rule(Action::labelkeep, {}, "a|b")}) == Labels{{"a", "foo"}, {"b", "bar"}});
 }
 
@@ -120,7 +132,8 @@ TEST_CASE("relabel: what Prometheus refuses is refused with the key") {
   CHECK(refused([](RelabelRule& r) { r.target_label = "a-b"; }) == "target_label");
   CHECK(refused([](RelabelRule& r) { r.target_label = "${1}_x"; }).empty());
   CHECK(refused([](RelabelRule& r) { r.action = Action::hashmod; }) == "modulus");
-  CHECK(refused([](RelabelRule& r) { r.action = Action::lowercase, r.replacement = "x"; }) == "replacement");
+  CHECK(refused([](RelabelRule& r) { r.action = Action::lowercase, r.replacement = "x"; }) ==
+        "replacement");
   CHECK(refused([](RelabelRule& r) { r.action = Action::labeldrop; }) == "action");
   CHECK(refused([](RelabelRule& r) { r.action = Action::keep, r.target_label = ""; }).empty());
   CHECK(relabel_action("KeepEqual").value() == Action::keepequal);

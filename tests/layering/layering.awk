@@ -15,15 +15,17 @@ BEGIN {
   io("http", "log")
   io("store", "schema log")
   io("collector", "schema decode http log")
+  io("scrape", "schema decode collector http log")
   io("channels", "schema router http log")
   io("dashboards", "schema store http log")
-  io("app", "schema anomaly aggregator router decode simulator http store collector channels dashboards log")
+  io("app", "schema anomaly aggregator router decode simulator http store collector scrape channels dashboards log")
 
   # Whose headers a folder holds. base/log.hpp is the one header with a target of its own.
   split("base schema anomaly aggregator router simulator http collector dashboards app", plain, " ")
   for (i in plain) module_of_folder[plain[i]] = plain[i]
   module_of_folder["schema/store"] = "store"
   module_of_folder["collector/decode"] = "decode"
+  module_of_folder["collector/scrape"] = "scrape"
   module_of_folder["router/channels"] = "channels"
 }
 
