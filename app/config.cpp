@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "app/config_mapping.hpp"
 #include "app/config_scrape.hpp"
 #include "app/yaml_reader.hpp"
 #include "base/hash.hpp"
@@ -653,6 +654,7 @@ class Reader {
       if (s.data_dsns.size() > 1)
         section.fault("data_dsns", "may name one database: the aggregator reads the log from one");
     }
+    if (const auto node = top.take("mapping")) config_.mapping = read_mapping(problems_, *node);
     if (const auto node = top.take("aggregator")) {
       Section section(problems_, *node, "aggregator");
       Config::Aggregator& a = config_.aggregator;

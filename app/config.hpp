@@ -10,6 +10,7 @@
 #include "collector/scrape/settings.hpp"
 #include "router/channels/settings.hpp"
 #include "router/settings.hpp"
+#include "schema/mapping.hpp"
 #include "schema/time.hpp"
 
 namespace muster::app {
@@ -59,6 +60,7 @@ struct Config {
   Storage storage;
   Aggregator aggregator;
   scrape::Settings scrape;
+  Mapping mapping;  // whose a label set is
   router::Settings router = router::default_settings();  // with web.external_url
   channels::Settings channels;
   Duration resolve_timeout =

@@ -83,6 +83,7 @@ Result<ServerSettings> server_settings(const ServeFlags& flags) {
   for (const Config::Limit& limit : config.aggregator.limits) {
     s.aggregator.limits.push_back({limit.metric, limit.below, limit.above});
   }
+  s.mapping = std::make_shared<const Mapping>(std::move(config.mapping));
   s.series_max = config.collector.series_max;
   s.queue_bytes_max = config.collector.queue_bytes_max;
   if (config.collector.lateness) s.lateness = *config.collector.lateness;

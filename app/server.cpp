@@ -374,7 +374,7 @@ int Server::State::run() {
   ingest.data_dsns = {data_dsn};
   ingest.collector = store::Control(control_dsn).new_collector("muster");
   ingest.registry.shards = settings.shards;
-  auto mapping = std::make_shared<Mapping>();
+  auto mapping = std::make_shared<Mapping>(*settings.mapping);
   mapping->facts = [known = metadata](std::string_view name) { return known->facts(name); };
   ingest.registry.mapping = std::move(mapping);
   ingest.registry.series_max = settings.series_max;

@@ -14,6 +14,7 @@
 #include "http/server.hpp"
 #include "router/channels/channels.hpp"
 #include "router/settings.hpp"
+#include "schema/mapping.hpp"
 
 namespace muster::app {
 
@@ -33,6 +34,7 @@ struct ServerSettings {
   channels::Settings channels;
   scrape::Settings scrape;
 
+  MappingPtr mapping = std::make_shared<const Mapping>();  // whose a label set is
   std::size_t series_max = 2'000'000;
   std::size_t queue_bytes_max = 256u << 20;
   Duration lateness = std::chrono::minutes(30);
@@ -40,8 +42,8 @@ struct ServerSettings {
 
   DemoControl* demo = nullptr;
 
-  // Reads the config anew, for SIGHUP and POST /-/reload; the router's, the channels' and the scrape
-  // settings of what it gives are taken over. Empty: there is nothing to reload.
+  // Reads the config anew, for SIGHUP and POST /-/reload; the router's, the channels' and the scrape settings
+  // and the mapping of what it gives are taken over. Empty: there is nothing to reload.
   std::function<Result<ServerSettings>()> reload;
 };
 

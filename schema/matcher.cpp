@@ -367,4 +367,23 @@ Result<Matchers> parse_matchers(std::string_view text, Grammar grammar) {
   return out;
 }
 
+Result<std::vector<Matcher>> parse_selector(std::string_view text) {
+  std::string_view s = trimmed(text);
+  std::size_t n = 0;
+  while (n < s.size() && classic_name_char(s[n], n == 0)) ++n;
+  const std::string name(s.substr(0, n));
+  const std::string_view rest = trimmed(s.substr(n));
+  if (name.empty() && rest.empty()) return bad(text, R"(is empty; write {} for all, or {job="api"})");
+  if (!rest.empty() && rest.front() != '{')
+    return bad(text, R"(is no selector; write NAME, NAME{label="value"} or {label="value"})");
+  std::vector<Matcher> list;
+  if (!rest.empty()) {
+    auto parsed = Utf8Parser(rest).parse();
+    if (!parsed) return parsed.error();
+    list = std::move(*parsed);
+  }
+  if (!name.empty()) list.insert(list.begin(), {"__name__", Matcher::Op::equal, name, nullptr});
+  return list;
+}
+
 }  // namespace muster

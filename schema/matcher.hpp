@@ -62,4 +62,8 @@ struct Matchers {
 // Reads `a="b", c=~"d|e"`, with or without braces.
 Result<Matchers> parse_matchers(std::string_view text, Grammar grammar = Grammar::both);
 
+// A series selector as Prometheus writes it: `up`, `up{job="api"}` or `{job=~"a|b"}`. The name becomes a condition
+// on `__name__`.
+Result<std::vector<Matcher>> parse_selector(std::string_view text);
+
 }  // namespace muster

@@ -73,6 +73,13 @@ struct ModelAttributes {
   friend bool operator==(const ModelAttributes&, const ModelAttributes&) = default;
 };
 
+// A dependency that a model's labels name.
+struct Use {
+  std::string dependency;
+  std::string kind;  // source, feature_pipeline, …
+  friend bool operator==(const Use&, const Use&) = default;
+};
+
 // (model, metric) identifies one series. `metric` carries whatever labels are left when the model and its
 // attributes are taken out, as name{k="v",…}, so that no two label sets fall together.
 struct SeriesIdentity {
@@ -82,6 +89,8 @@ struct SeriesIdentity {
   ModelAttributes attributes;
   Direction direction = Direction::both;
   Unit unit = Unit::none;
+  bool ignored = false;   // a rule says that its samples are not wanted
+  std::vector<Use> uses;  // one a kind
 };
 
 // XXH3 of "model 0xFF metric" without its top bit. Stored for ever: never change it.

@@ -121,7 +121,16 @@ void append_label_field(std::vector<char>& out, std::string_view name, std::stri
   out.insert(out.end(), value.begin(), value.end());
 }
 
-Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
+namespace {
+
+const SeriesIdentity& identity_of(const SeriesIdentity& identity) { return identity; }
+const SeriesIdentity& identity_of(const Mapping::Explained& explained) {
+  return explained.identity;
+}
+
+// Checked labels to whatever `with` makes of them.
+template <class Answer, class With>
+Result<Answer> with_labels(std::string_view fields, const Mapping& mapping, const With& with) {
   // Beside a sender's own labels: those reserved for us, and two that may be known from before.
   std::array<LabelView, labels_max + reserved_labels_max + 2> storage;
   const auto read =
@@ -156,11 +165,23 @@ Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapp
       return Error{"labels " + show_labels(labels),
                    "label \"" + printable(label.name) + "\" is repeated"};
   }
-  SeriesIdentity identity = mapping.identify(labels);
-  if (identity.metric.size() > metric_bytes_max)
+  Answer answer = with(labels);
+  if (identity_of(answer).metric.size() > metric_bytes_max)
     return Error{"labels " + show_labels(labels), "the labels beside the model take more than " +
-                                                      std::to_string(metric_bytes_max) + " bytes"};
-  return identity;
+                                                std::to_string(metric_bytes_max) + " bytes"};
+  return answer;
+}
+
+}  // namespace
+
+Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping) {
+  return with_labels<SeriesIdentity>(
+      fields, mapping, [&](std::span<const LabelView> labels) { return mapping.identify(labels); });
+}
+
+Result<Mapping::Explained> label_fields_explained(std::string_view fields, const Mapping& mapping) {
+  return with_labels<Mapping::Explained>(
+      fields, mapping, [&](std::span<const LabelView> labels) { return mapping.explain(labels); });
 }
 
 std::string show_label_fields(std::string_view fields) {

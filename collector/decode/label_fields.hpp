@@ -19,11 +19,10 @@ namespace muster::decode {
 inline constexpr std::size_t label_fields_bytes_max =
     labels_max * (name_bytes_max + value_bytes_max + 9);
 
-// Reserved labels: what a protocol knows of a series beside its labels. The mapping reads them, and they are
-// never part of a metric.
-inline constexpr std::string_view type_label = "__type__";  // counter, gauge, histogram, summary, …
-inline constexpr std::string_view unit_label = "__unit__";  // seconds, bytes, …
-inline constexpr std::string_view temporality_label = "__temporality__";  // "delta", or not there
+// What a protocol knows of a series beside its labels.
+using muster::temporality_label;
+using muster::type_label;
+using muster::unit_label;
 
 // XXH3 of the fields, set apart from the aliases of other forms.
 std::uint64_t alias_of(std::string_view fields);
@@ -33,6 +32,8 @@ void append_label_field(std::vector<char>& out, std::string_view name, std::stri
 // Who a label set is, or what its sender has to change. Unsorted labels are sorted; a repeated name, an empty
 // name or value, and text that is not UTF-8 are refused.
 Result<SeriesIdentity> label_fields_identity(std::string_view fields, const Mapping& mapping);
+// The same for a person, with the rule behind each field.
+Result<Mapping::Explained> label_fields_explained(std::string_view fields, const Mapping& mapping);
 
 // The labels of these fields in their order, of which at most into.size() may be there; how many there are.
 Result<std::size_t> read_label_fields(std::string_view fields, std::span<LabelView> into);

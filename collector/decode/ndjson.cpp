@@ -384,10 +384,11 @@ Decoded ndjson(std::vector<char> body, const Limits& limits, std::uint32_t first
   return out;
 }
 
-Result<SeriesIdentity> ndjson_identity(std::string_view line, const Mapping&) {
+Result<SeriesIdentity> ndjson_identity(std::string_view line, const Mapping& mapping) {
   FullReader reader;
   auto sample = reader.read(line);
   if (!sample) return sample.error();
+  mapping.describe(sample->identity);
   return std::move(sample->identity);
 }
 

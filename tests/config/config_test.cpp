@@ -455,3 +455,57 @@ TEST_CASE("what is wrong with scrape_configs is said with its line and the remed
     CHECK(said.find(one.said) != std::string::npos);
   }
 }
+
+TEST_CASE("mapping rules stand before the built-in ones") {
+  const Config config = good(R"(mapping:
+  rules:
+    - name: seldon
+      match: 'rq_total{deployment_name!=""}'
+      model: '${deployment_name}/${model_name}'
+      version: '${model_version}'
+      environment: staging
+      kind: counter
+      direction: up
+      unit: ms
+      uses: {source: '${src}'}
+      drop_labels: [pod]
+    - match: '{job="node"}'
+      ignore: true
+)");
+  const std::vector<LabelView> labels = {{"__name__", "rq_total"}, {"deployment_name", "d"}, {"model_name", "m"},
+                                         {"model_version", "3"},   {"pod", "p"},             {"src", "crm"}};
+  const SeriesIdentity got = config.mapping.identify(labels);
+  CHECK(got.model == "d/m");
+  CHECK(got.metric == R"(rq_total{src="crm"})");
+  CHECK(got.attributes == ModelAttributes{"3", "", "", "", "staging"});
+  CHECK(got.unit == Unit::milliseconds);
+  CHECK(got.direction == Direction::up);
+  CHECK(got.uses == std::vector<Use>{{"crm", "source"}});
+  const std::vector<LabelView> node = {{"__name__", "load1"}, {"job", "node"}};
+  CHECK(config.mapping.identify(node).ignored);
+  CHECK(config.mapping.rules().front().name == "seldon");
+}
+
+TEST_CASE("a mapping rule that cannot be meant is told with its line and a remedy") {
+  const std::string all = faults(R"(mapping:
+  rules:
+    - match: '{job='
+      modell: x
+    - model: '$job'
+    - kind: counterr
+    - direction: left
+    - unit: furlongs
+    - uses: [a]
+    - name: nothing
+)");
+  INFO(all);
+  CHECK(all.find("m.yaml:3:14: matcher") != all.npos);
+  CHECK(all.find("m.yaml:4:7: unknown key 'modell' in a mapping rule; did you mean 'model'?") != all.npos);
+  CHECK(all.find("m.yaml:5:7: model: a $ begins ${LABEL}; for the sign itself write $$") != all.npos);
+  CHECK(all.find("m.yaml:6:13: kind: 'counterr' is none of gauge, counter") != all.npos);
+  CHECK(all.find("m.yaml:7:18: direction: 'left' is none of up") != all.npos);
+  CHECK(all.find("m.yaml:8:7: unit: 'furlongs' is no unit; one of seconds") != all.npos);
+  CHECK(all.find("m.yaml:9:13: uses has to be a mapping") != all.npos);
+  CHECK(faults("mapping:\n  rules:\n    - name: nothing\n").find("m.yaml:3:7: this rule says nothing") !=
+        std::string::npos);
+}

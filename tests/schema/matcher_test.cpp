@@ -87,3 +87,16 @@ TEST_CASE("an expression matches the whole value, and a dot no line break") {
   CHECK_FALSE(holds(R"(a=~"x|y")", {{"a", "xy"}}));
   CHECK_FALSE(holds(R"(a=~"a.b")", {{"a", "a\nb"}}));
 }
+
+TEST_CASE("a selector is a name, matchers in braces, or both") {
+  const auto read_selector = [](std::string_view text) {
+    const auto parsed = parse_selector(text);
+    return parsed ? to_text(*parsed) : "refused";
+  };
+  CHECK(read_selector("up") == R"({__name__="up"})");
+  CHECK(read_selector(R"( vllm:x { a = "b", c!~"d.*" } )") == R"({__name__="vllm:x",a="b",c!~"d.*"})");
+  CHECK(read_selector(R"({a="b"})") == R"({a="b"})");
+  CHECK(read_selector("{}") == "{}");
+  for (const char* wrong : {"", "up job", "1up", "a=b", R"(up{a="b")", R"({a=~"("})", "up{}}"})
+    CHECK(read_selector(wrong) == "refused");
+}
