@@ -263,11 +263,6 @@ bool relabel(Labels& labels, std::span<const RelabelRule> rules) {
   return true;
 }
 
-std::string_view value_of(const Labels& labels, std::string_view name) {
-  const auto at = place_of(labels, name);
-  return at != labels.end() && at->name == name ? std::string_view(at->value) : std::string_view();
-}
-
 void set_label(Labels& labels, std::string_view name, std::string_view value) {
   const auto at = place_of(labels, name);
   const bool there = at != labels.end() && at->name == name;

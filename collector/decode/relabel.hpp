@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "schema/matcher.hpp"
 #include "schema/series.hpp"
 
 namespace re2 {
@@ -57,7 +58,6 @@ Result<RelabelRule> checked(RelabelRule rule);
 bool relabel(Labels& labels, std::span<const RelabelRule> rules);
 
 // Of a set sorted by name. An empty value takes the label away.
-std::string_view value_of(const Labels& labels, std::string_view name);  // "" when it is not there
 void set_label(Labels& labels, std::string_view name, std::string_view value);
 
 // [a-zA-Z_][a-zA-Z0-9_]*, and with colons for a metric.
