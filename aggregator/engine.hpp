@@ -97,9 +97,13 @@ struct Waiting {
 
 struct Alias {
   static constexpr bool bulk = true;
-  std::uint32_t series = none;  // none: not judged; one such alias serves all of a model's
-  std::uint32_t said = 0;       // index into Engine::said
+  // What its samples are. Counts are read into rates and quantiles before a tick is gathered: counts.cpp.
+  enum Are : std::uint32_t { values, counts, bucket_counts };
+  std::uint32_t series = none;  // none: not judged; one such alias serves all of a model's. Of a bucket: its index
+  std::uint32_t said : 30 = 0;  // index into Engine::said
+  std::uint32_t are : 2 = values;
 };
+static_assert(sizeof(Alias) == 8);
 
 // What senders said of a model beside its numbers, as one.
 struct Said {
@@ -118,15 +122,18 @@ struct Slots {
 };
 
 struct SeriesInfo {
+  static constexpr bool bulk = true;
+  // Of a series whose samples come of counts; it is placed when it has its first.
+  static constexpr std::uint32_t plain = (1U << 24) - 1, derived = plain - 1, counters_max = derived;
+
   std::uint32_t model = 0;
   std::uint32_t metric = 0;  // index into words
-  Kind kind = Kind::gauge;
+  std::uint32_t kind : 8 = static_cast<std::uint32_t>(Kind::gauge);
+  std::uint32_t counter : 24 = plain;  // index into Engine::counter_states, or one of the two above
   std::uint32_t local = none;
-  template <class A>
-  void archive(A& a) {
-    a(model, metric, kind, local);
-  }
+  bool is_rate() const { return counter < counters_max; }
 };
+static_assert(sizeof(SeriesInfo) == 16);
 
 // What is held of a model while its interval is not known.
 struct Unsettled {
@@ -162,8 +169,7 @@ struct Unit {
   // flags: what its value was, what a sample's reading said; `masked_flag` alone outlives the tick.
   static constexpr std::uint8_t null_flag = 1, flat_flag = 2, learned_flag = 4, reading_flag = 8;
   static constexpr std::uint8_t tail_shift = 4, tail_mask = 3;  // class of its tail, two bits
-  static constexpr std::uint8_t masked_flag = 64,
-                                unread_flag = 128;  // unread: a counter without a rate
+  static constexpr std::uint8_t masked_flag = 64;
 
   float x = 0;  // the score; 0 when not judged. Before its channel is conditioned: the innovation
   float focus = 0;         // EWMA_18 before this tick, normalised
@@ -263,7 +269,7 @@ class Seasons {
 struct SeriesState {
   static constexpr bool bulk = true;
   anomaly::Baseline base;
-  std::uint32_t counter = none;   // index into counters
+  std::uint32_t rate = 0;         // 1: of a counter. It may stand still, and is not flat then
   std::uint32_t learning = none;  // index into learning buffers
   std::uint32_t bits = 0;         // of the last raw value
   std::uint32_t repeats = 0;      // how often it repeated
@@ -282,14 +288,38 @@ struct Loading {
   float slow = 0;      // EWMA_48 before the deflator
 };
 
+// A counter, or increases that are sent as such, on its way to a rate.
 struct CounterState {
-  double last = 0;
-  std::int64_t millis = 0;
-  std::int32_t now_millis = 0;  // of this tick's value, before its end
-  bool known = false;
+  static constexpr bool bulk = true;
+  double last = std::numeric_limits<double>::quiet_NaN();  // NaN: it begins anew with the next sample
+  double held = 0;                                         // the increase since `from`
+  std::int64_t from = 0;                                   // ms
+  std::int64_t newest = std::numeric_limits<std::int64_t>::min();  // ms
+};
+
+// A bucket of a histogram. It is not judged and has no name.
+struct Bucket {
+  static constexpr bool bulk = true;
+  double bound = 0;
+  double last = std::numeric_limits<double>::quiet_NaN();
+  double held = 0;  // increase, cumulative over the bounds, since quantiles were given
+  std::uint32_t histogram = 0;
+  float usual = 0;  // share of the observations that fall into it and no lower one
+};
+static_assert(sizeof(Bucket) == 32);
+
+struct Histogram {
+  enum Gives : std::size_t { p50, p99, psi, gives };
+  std::uint32_t model = 0;
+  std::uint32_t metric = 0;  // index into words: without _bucket and le
+  bool increases = false;    // its samples are
+  std::vector<std::uint32_t> buckets;  // by bound
+  std::array<std::uint32_t, gives> series = {none, none, none};
+  std::uint32_t learned = 0;   // how often its usual shares were
+  std::int64_t held_since = std::numeric_limits<std::int64_t>::min();  // tick; min: nothing is held
   template <class A>
   void archive(A& a) {
-    a(last, millis, known);
+    a(model, metric, increases, buckets, series, learned, held_since);
   }
 };
 
@@ -475,6 +505,7 @@ struct Scale {
   std::int64_t first_tick = 0;
   std::int64_t data_tick = 0;  // the last closed one that held a sample
   std::map<std::int64_t, OpenTick> open;
+  std::map<std::int64_t, OpenTick> open_counts;  // each of its ticks stands in `open` too
 
   std::vector<ScaleModel> models;
   std::vector<std::string> families;
@@ -485,7 +516,6 @@ struct Scale {
   std::vector<Loading> loading;
   Seasons seasons;
   Lane metrics;
-  std::vector<CounterState> counters;
   std::vector<std::unique_ptr<LearningBuffer>>
       learning;  // with holes, which are closed now and then
   std::size_t learning_used = 0;
@@ -644,7 +674,7 @@ inline Pair key_of(const SeriesInfo& s) {
   return {s.model, s.metric};
 }
 inline Pair key_of(const Alias& a) {
-  return {a.series, a.said};
+  return {a.series, a.said | a.are << 30};
 }
 inline Pair key_of(const Said& s) {
   return {s.model, s.attributes};
@@ -680,7 +710,11 @@ struct Engine {
   PairIndex<Alias> alias_index{0, {&aliases}, {&aliases}};
   std::vector<SeriesInfo> series;
   PairIndex<SeriesInfo> series_index{0, {&series}, {&series}};
-  std::size_t unplaced = 0;  // series that no scale has yet
+  std::size_t unplaced = 0;  // plain series that no scale has yet
+  std::vector<CounterState> counter_states;
+  std::vector<Bucket> buckets;
+  std::vector<Histogram> histograms;
+  absl::flat_hash_map<Pair, std::uint32_t> histogram_index;  // by (model, metric)
   std::vector<ModelInfo> models;
   absl::flat_hash_set<std::uint32_t, ModelHash, ModelEqual> model_index{0, {&models}, {&models}};
   absl::flat_hash_map<std::int64_t, Slots> sets;
@@ -731,6 +765,14 @@ struct Engine {
   // The tick to close next and the watermark that allows it.
   std::optional<std::int64_t> next_tick(const Scale& scale) const;
 
+  // counts.cpp
+  std::uint32_t bucket_of(std::uint32_t model, std::string_view metric, bool increases);
+  std::uint32_t alias_for(const Alias& alias);
+  // Reads a tick's counts into samples of `pending`; whether one of them belongs to a series without a place.
+  bool read_counts(Scale& scale, std::int64_t tick, OpenTick& counts, OpenTick& pending);
+  void read_histogram(Scale& scale, std::int64_t tick, std::uint32_t histogram, std::uint32_t says,
+                      std::int32_t millis, OpenTick& pending, bool& newcomers);
+
   // join.cpp
   void join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> newcomers);
   void regroup(Scale& scale);
@@ -740,7 +782,7 @@ struct Engine {
   void close(std::uint32_t scale, std::int64_t tick, std::vector<Finding>& findings);
   // `at` of a local series: 1 + the index of its value in `pending`; 0 without one.
   using At = std::vector<std::uint32_t>;
-  At gather(Scale& scale, std::int64_t tick, OpenTick& pending);
+  At gather(Scale& scale, std::int64_t tick, OpenTick& pending, bool look);
   bool pooling(const Scale& scale, std::int64_t tick) const;
   void read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& pending);
   void forget_learned(Scale& scale);

@@ -225,7 +225,7 @@ void Engine::remember(Scale& scale, std::int64_t tick, const At& at, const OpenT
   };
   each(at.size(), 4096, write);
   for (auto& [s, value] : scale.limited) {
-    if ((scale.metrics.unit[s].flags & (Unit::null_flag | Unit::unread_flag)) != 0)
+    if ((scale.metrics.unit[s].flags & Unit::null_flag) != 0)
       value = null_value();
     else if (at[s] != 0)
       value = pending.values[at[s] - 1];

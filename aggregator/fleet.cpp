@@ -14,7 +14,7 @@
 namespace muster::aggregator {
 namespace {
 
-constexpr std::string_view magic = "muster-fleet/2\n";
+constexpr std::string_view magic = "muster-fleet/3\n";
 
 }  // namespace
 
@@ -83,8 +83,8 @@ void Seasons::archive(A& a) {
 
 template <class A>
 void Scale::archive(A& a) {
-  a(step, longest, closed, first_tick, data_tick, open, models, families, series, model_of,
-    channel_of, loading, seasons, metrics, counters, learning, channels, pools, events, kept,
+  a(step, longest, closed, first_tick, data_tick, open, open_counts, models, families, series, model_of,
+    channel_of, loading, seasons, metrics, learning, channels, pools, events, kept,
     recent, heat, limited, last_count, single_share);
 }
 
@@ -93,7 +93,7 @@ void Engine::archive(A& a) {
   std::map<std::int64_t, Slots> sorted(sets.begin(), sets.end());
   a(sorted);
   if constexpr (A::reading) sets.insert(sorted.begin(), sorted.end());
-  a(slot_aliases, models, words, said, aliases, series, unlearned, newest, versions_said, events,
+  a(slot_aliases, models, words, said, aliases, series, counter_states, buckets, histograms, unlearned, newest, versions_said, events,
     cases, last_number, pages, now);
   a(counters.samples, counters.late, counters.duplicates, counters.unknown_set,
     counters.before_interval, counters.not_judged, counters.ticks, counters.series, counters.models,
@@ -128,7 +128,11 @@ void Engine::reindex() {
   refill(series_index, series.size());
   refill(alias_index, aliases.size());
   unplaced = 0;
-  for (const SeriesInfo& s : series) unplaced += s.local == none ? 1 : 0;
+  for (const SeriesInfo& s : series)
+    unplaced += s.local == none && s.counter == SeriesInfo::plain ? 1 : 0;
+  histogram_index.clear();
+  for (std::uint32_t i = 0; i < histograms.size(); ++i)
+    histogram_index[Pair{histograms[i].model, histograms[i].metric}] = i;
   for (const auto& scale : scales) {
     scale->learning_used = 0;
     for (const auto& buffer : scale->learning) scale->learning_used += buffer ? 1 : 0;

@@ -127,18 +127,29 @@ std::uint32_t Engine::alias_of(std::string_view model_id, std::string_view metri
     its = said_index.insert(static_cast<std::uint32_t>(said.size() - 1)).first;
   }
   Alias alias{.said = *its};
-  if (kind != Kind::bucket) {
-    const SeriesInfo fresh{.model = model, .metric = word(metric), .kind = kind};
+  const bool counts = kind == Kind::counter || kind == Kind::delta;
+  if (kind == Kind::bucket || kind == Kind::delta_bucket) {
+    alias.series = bucket_of(model, metric, kind == Kind::delta_bucket);
+    if (alias.series != none) alias.are = Alias::bucket_counts;
+  } else {
+    SeriesInfo fresh{.model = model, .metric = word(metric), .kind = static_cast<std::uint32_t>(kind)};
     const auto known = series_index.find(key_of(fresh));
     if (known != series_index.end()) {
       alias.series = *known;
-    } else if (series.size() < settings.series_max) {
+    } else if (series.size() < settings.series_max &&
+               !(counts && counter_states.size() >= SeriesInfo::counters_max)) {
       alias.series = static_cast<std::uint32_t>(series.size());
+      if (counts) {
+        fresh.counter = static_cast<std::uint32_t>(counter_states.size());
+        counter_states.emplace_back();
+      } else {
+        ++unplaced;
+      }
       series.push_back(fresh);
       series_index.insert(alias.series);
-      ++unplaced;
       counters.series = series.size();
     }
+    if (alias.series != none && series[alias.series].is_rate()) alias.are = Alias::counts;
   }
   const auto there = alias_index.find(key_of(alias));
   if (there != alias_index.end()) return *there;
@@ -147,9 +158,7 @@ std::uint32_t Engine::alias_of(std::string_view model_id, std::string_view metri
   if (!attributes.region.empty()) info.region = word(attributes.region);
   if (!attributes.family.empty()) info.family = word(attributes.family);
   if (!attributes.team.empty()) info.team = word(attributes.team);
-  aliases.push_back(alias);
-  alias_index.insert(static_cast<std::uint32_t>(aliases.size() - 1));
-  return static_cast<std::uint32_t>(aliases.size() - 1);
+  return alias_for(alias);
 }
 
 void Engine::declare(const SeriesSet& set) {
@@ -193,11 +202,13 @@ void Engine::observe(const LogRows& rows) {
 void Engine::observe(std::uint32_t alias, Timestamp ts, double value) {
   ++counters.samples;
   const Alias& a = aliases[alias];
-  if (a.series == none || is_stale(value) || (!std::isfinite(value) && !is_null(value))) {
+  // The end of a counter is news; of a value it is that none comes.
+  const bool ends = is_stale(value) && a.are != Alias::values;
+  if (a.series == none || (!std::isfinite(value) && !is_null(value) && !ends)) {
     ++counters.not_judged;
     return;
   }
-  newest = std::max(newest, ts.us);
+  if (!ends) newest = std::max(newest, ts.us);
   ModelInfo& model = models[said[a.said].model];
   if (model.scale >= 0) {
     place(model.scale, alias, ts, value, false);
@@ -209,6 +220,7 @@ void Engine::observe(std::uint32_t alias, Timestamp ts, double value) {
     return;
   }
   held.waiting.push_back({.alias = alias, .ts = ts, .value = value});
+  if (ends) return;
   const auto at = std::lower_bound(held.first.begin(), held.first.end(), ts.us);
   if (at == held.first.end() || *at != ts.us) {
     held.first.insert(at, ts.us);
@@ -232,7 +244,11 @@ void Engine::place(std::int32_t scale_index, std::uint32_t alias, Timestamp ts, 
     scale.cached_tick = tick;
   }
   const auto millis = static_cast<std::int32_t>((ts.us - tick * scale.step) / 1000);
-  scale.cached->add(alias, millis, value);
+  if (aliases[alias].are == Alias::values) {
+    scale.cached->add(alias, millis, value);
+  } else {
+    scale.open_counts[tick].add(alias, millis, value);
+  }
 }
 
 void Engine::observe(const Event& event) {

@@ -147,7 +147,7 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
   for (const std::uint32_t s : newcomers) {
     SeriesInfo& info = series[s];
     info.local = static_cast<std::uint32_t>(local++);
-    --unplaced;
+    unplaced -= info.counter == SeriesInfo::plain ? 1 : 0;
     SeriesState& state = scale.series[info.local];
     const std::uint32_t model = models[info.model].local;
     scale.model_of[info.local] = model;
@@ -165,10 +165,7 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
       if (new_pool) scale.pools.emplace_back().metric = base_of(metric(s));
     }
     scale.channels[at->second].series.push_back(info.local);
-    if (info.kind == Kind::counter) {
-      state.counter = static_cast<std::uint32_t>(scale.counters.size());
-      scale.counters.emplace_back();
-    }
+    state.rate = info.is_rate() ? 1 : 0;
     state.learning = static_cast<std::uint32_t>(scale.learning.size());
     scale.learning.push_back(std::make_unique<LearningBuffer>());
     ++scale.learning_used;
@@ -179,7 +176,6 @@ void Engine::join(Scale& scale, std::int64_t tick, std::vector<std::uint32_t> ne
     for (Channel& channel : scale.channels) channel.series.shrink_to_fit();
     for (ScaleModel& model : scale.models) model.series.shrink_to_fit();
     scale.models.shrink_to_fit();
-    scale.counters.shrink_to_fit();
   }
   regroup(scale);
 }

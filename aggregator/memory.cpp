@@ -62,7 +62,6 @@ std::vector<MemoryPart> Engine::memory() const {
             of(scale.model_of) + of(scale.channel_of));
     add_lane(out, "series", scale.metrics);
     add_lane(out, "events", scale.events);
-    out.add("counters", scale.counters.size(), of(scale.counters));
 
     std::uint64_t learning = of(scale.learning);
     for (const auto& buffer : scale.learning)
@@ -131,6 +130,9 @@ std::vector<MemoryPart> Engine::memory() const {
   out.add("names of series", series.size(), of(series) + of_table(series_index));
   out.add("aliases", aliases.size(),
           of(aliases) + of_table(alias_index) + of(said) + of_table(said_index));
+  out.add("counters", counter_states.size(), of(counter_states));
+  out.add("buckets", buckets.size(), of(buckets));
+  out.add("histograms", histograms.size(), of(histograms) + of_table(histogram_index));
   out.add("sets", sets.size(), of_table(sets) + of(slot_aliases));
   std::uint64_t graph = of(topology.models) + of(topology.edges) + of(topology.dependencies);
   for (const Model& m : topology.models)

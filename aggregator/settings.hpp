@@ -57,6 +57,9 @@ struct Settings {
   // Series that are judged; more are counted and not judged. 600 bytes each: 1.2 GB.
   std::uint32_t series_max = 2'000'000;
 
+  // Buckets of histograms that are read; more are counted and not read. About 60 bytes each.
+  std::uint32_t buckets_max = 4'000'000;
+
   // Samples held of one model until its interval is known: four samples of a large model.
   std::uint32_t waiting_max = 20'000;
 

@@ -90,9 +90,16 @@ void Engine::close(std::uint32_t index, std::int64_t tick, std::vector<Finding>&
     scale.first_tick = tick;
     scale.data_tick = tick;
   }
-  const bool data = !pending.values.empty();
+  OpenTick counts;
+  if (const auto found = scale.open_counts.find(tick); found != scale.open_counts.end()) {
+    counts = std::move(found->second);
+    scale.open_counts.erase(found);
+  }
   const std::size_t count = pending.values.size();
-  At at = gather(scale, tick, pending);
+  const bool newcomers = read_counts(scale, tick, counts, pending);
+  const bool data = !pending.values.empty() || !counts.values.empty();
+  counts = {};
+  At at = gather(scale, tick, pending, newcomers);
   scale.closed = tick;
   if (data) {
     scale.data_tick = tick;
@@ -130,8 +137,8 @@ bool Engine::pooling(const Scale& scale, std::int64_t tick) const {
          scale.first_tick + static_cast<std::int64_t>(std::ceil(days * scale.ticks_per_day()));
 }
 
-Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
-  if (unplaced > 0) {
+Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending, bool look) {
+  if (look || unplaced > 0) {
     std::vector<std::uint32_t> newcomers;
     for (std::size_t r = 0; r < pending.runs.size(); ++r) {
       const OpenTick::Run& run = pending.runs[r];
@@ -182,8 +189,6 @@ Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
       }
       if (at[info.local] == 0) {
         at[info.local] = i + 1;
-        if (info.kind == Kind::counter)
-          scale.counters[scale.series[info.local].counter].now_millis = run.millis;
       } else {
         extras.push_back({info.local, run.millis, i, pending.values[i]});
       }
@@ -191,7 +196,7 @@ Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
   }
   if (!extras.empty()) {
     // Several samples of a series in one tick: equal instants are replaced by the later arrival,
-    // the rest is averaged in the order of time. Of a counter the newest is taken.
+    // the rest is averaged in the order of time.
     std::vector<std::uint32_t> locals;
     for (const Extra& e : extras) locals.push_back(e.local);
     std::sort(locals.begin(), locals.end());
@@ -203,31 +208,24 @@ Engine::At Engine::gather(Scale& scale, std::int64_t tick, OpenTick& pending) {
     });
     for (std::size_t i = 0; i < extras.size();) {
       const std::uint32_t local = extras[i].local;
-      const std::uint32_t counter = scale.series[local].counter;
       double total = 0;
-      double last = 0;
       int count = 0;
       bool null_seen = false;
-      std::int32_t millis = 0;
       for (; i < extras.size() && extras[i].local == local; ++i) {
         if (i + 1 < extras.size() && extras[i + 1].local == local &&
             extras[i + 1].millis == extras[i].millis) {
           ++counters.duplicates;
           continue;
         }
-        millis = extras[i].millis;
         if (is_null(extras[i].value)) {
           null_seen = true;
           continue;
         }
-        last = extras[i].value;
-        total += last;
+        total += extras[i].value;
         ++count;
       }
-      if (counter != none) scale.counters[counter].now_millis = millis;
-      pending.values[at[local] - 1] = count == 0 && null_seen ? null_value()
-                                      : counter != none       ? last
-                                                              : total / std::max(count, 1);
+      pending.values[at[local] - 1] =
+          count == 0 && null_seen ? null_value() : total / std::max(count, 1);
     }
   }
 
@@ -290,13 +288,13 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& p
       unit.flags &= Unit::masked_flag;
       if (at[i] == 0) continue;
       SeriesState& s = scale.series[i];
-      double v = pending.values[at[i] - 1];
+      const double v = pending.values[at[i] - 1];
       if (is_null(v)) {
         unit.flags |= Unit::null_flag;
         continue;
       }
       const std::uint32_t bits = folded(v);
-      if (s.counter == none) {
+      if (s.rate == 0) {
         if (s.base.total > 0 && bits == s.bits) {
           unit.flags |= Unit::flat_flag;
           ++s.repeats;
@@ -305,21 +303,6 @@ void Engine::read_baselines(Scale& scale, std::int64_t tick, At& at, OpenTick& p
         }
       }
       s.bits = bits;
-      if (s.counter != none) {
-        CounterState& c = scale.counters[s.counter];
-        const std::int64_t now_at = tick * (scale.step / 1000) + c.now_millis;
-        const bool rate = c.known && v >= c.last && now_at > c.millis;
-        const double per_second =
-            rate ? (v - c.last) * 1000 / static_cast<double>(now_at - c.millis) : 0;
-        c = {.last = v, .millis = now_at, .known = true};
-        if (!rate) {
-          at[i] = 0;
-          unit.flags |= Unit::unread_flag;
-          continue;
-        }
-        v = per_second;
-        pending.values[at[i] - 1] = v;
-      }
       const Beat& beat = beats[scale.model_of[i]];
       const float step = beat.step;
       const anomaly::Phase& phase = phases[static_cast<std::size_t>(beat.week_shift + 12)];
