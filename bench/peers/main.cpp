@@ -175,8 +175,9 @@ int main(int argc, char** argv) try {
   for (const Server::Kind kind : kinds) {
     fmt::print("{} …\n", name_of(kind));
     std::fflush(stdout);
+    std::optional<Server> started;
     try {
-      Server server(kind, options.muster, folder.path / name_of(kind));
+      Server& server = started.emplace(kind, options.muster, folder.path / name_of(kind));
       server.settle(10);
       const auto write = [&](const Requests& requests, double rate = 0) {
         return measured(server, [&] {
@@ -219,8 +220,10 @@ int main(int argc, char** argv) try {
         put("JSON lines, samples/CPU-s, steady", kind, thousands(samples(10) / five.cpu));
       }
     } catch (const std::exception& fault) {
-      fmt::print(stderr, "{}: {}\n", name_of(kind), fault.what());
+      fmt::print(stderr, "{}: {}\n{}\n", name_of(kind), fault.what(),
+                 started ? started->log() : "");
     }
+    started.reset();
 
     if (options.disk_rounds > 0 && kind != Server::Kind::influxdb) {
       try {

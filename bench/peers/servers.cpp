@@ -288,6 +288,10 @@ std::uint64_t Server::compact_bytes() {
   return 0;
 }
 
+std::string Server::log() const {
+  return end_of(folder_ / "log");
+}
+
 double Server::metric(const std::string& name) const {
   Wire wire(port_);
   const Wire::Answer answer = wire.get("/metrics");

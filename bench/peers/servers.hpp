@@ -40,6 +40,8 @@ class Server {
   // Bytes of its folder once everything that it holds is as compact as it gets; 0 when it has no way to say.
   std::uint64_t compact_bytes();
 
+  std::string log() const;  // the end of it
+
   // A number of its /metrics; 0 when there is none of that name.
   double metric(const std::string& name) const;
 
