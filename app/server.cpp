@@ -130,12 +130,16 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
                n(in.late));
   const char* refused = "muster_ingest_samples_refused_total";
   const char* refused_help = "Samples not taken, by the reason that their sender was told";
-  page.counter(refused, refused_help, n(in.refused.labels), {{"reason", "labels"}});
-  page.counter(refused, refused_help, n(in.refused.limit), {{"reason", "limit"}});
-  page.counter(refused, refused_help, n(in.refused.ahead), {{"reason", "ahead_of_clock"}});
-  page.counter(refused, refused_help, n(in.refused.early), {{"reason", "before_2000"}});
+  const char* const reasons[store::Registry::reasons] = {
+      "labels", "series_limit", "sender_limit", "request_limit", "ahead_of_clock", "before_2000",
+      "late"};
+  for (std::size_t r = 0; r < store::Registry::reasons; ++r)
+    if (r != static_cast<std::size_t>(store::Registry::Reason::late))
+      page.counter(refused, refused_help, n(in.drops[r]), {{"reason", reasons[r]}});
   page.counter("muster_ingest_busy_total", "Requests sent away with 503 as the queue was full",
                n(in.busy));
+  page.counter("muster_ingest_throttled_total",
+               "Requests sent away as their sender had its share of the queue", n(in.throttled));
   page.counter("muster_ingest_commits_total", "Transactions of the log", n(in.commits));
   page.counter("muster_ingest_rows_total", "Rows of the log", n(in.rows));
   page.counter("muster_ingest_resends_total", "Commits sent again as their outcome was not known",

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,8 +20,9 @@ struct IngestCounters {
   std::uint64_t samples = 0;  // accepted and committed
   std::uint64_t duplicates = 0;
   std::uint64_t late = 0;
-  Registry::Refused refused;  // samples, by reason
-  std::uint64_t busy = 0;     // requests sent away
+  std::array<std::uint64_t, Registry::reasons> drops{};  // samples, by Registry::Reason
+  std::uint64_t busy = 0;       // requests sent away
+  std::uint64_t throttled = 0;  // requests sent away, as their sender had its share of the queue
   std::uint64_t commits = 0;
   std::uint64_t rows = 0;
   std::uint64_t resends = 0;  // commits whose outcome was not known at first
@@ -34,9 +37,24 @@ struct IngestCounters {
   bool away = false;                // the database does not answer
 };
 
+// What is known of the senders and of what they send, for people.
+struct IngestReport {
+  struct Sender {
+    Registry::Sender use;
+    std::uint64_t queue_samples = 0;  // that wait or are being written
+    std::uint64_t queue_bytes = 0;
+  };
+  std::vector<Sender> senders;
+  std::array<Registry::Drop, Registry::reasons> drops;
+  std::vector<Cardinality::Metric> metrics;  // the most series first
+  std::vector<Cardinality::Label> labels;    // the most values first
+  std::uint64_t series = 0, models = 0;
+  std::uint64_t registry_bytes = 0;
+};
+
 // From requests to committed rows. One thread looks series up and gathers rows, one a shard writes; while a
 // commit is under way the next is gathered, so commits are as large as the load makes them and no timer
-// waits.
+// waits. Requests are taken in turns, sender by sender, and each sender has its share of the queue.
 //
 // A request is answered once everything it brought is on disk. What a sender sends again, because it heard
 // nothing, is found to be there and stored once; after a restart too.
@@ -54,6 +72,12 @@ class Ingestor {
     std::size_t queue_bytes_max = 256u << 20;
     // Samples that wait or are being written: 16 bytes each here and about 20 on their way out.
     std::size_t queue_samples_max = 4'000'000;
+    // Of the room in the queue that is left, what one sender may have: a half leaves it half of the queue when
+    // it is alone, and a third each when there are two. Beyond it that sender is told to wait.
+    double sender_queue_share = 0.5;
+    // Commits of a shard under way at once, each over its own connection: the next is sent while the one before
+    // waits for the disk.
+    int lanes = 2;
     // In one transaction: beyond this a larger one is no cheaper, and a resend costs more.
     std::size_t commit_samples_max = 400'000;
 
@@ -83,13 +107,16 @@ class Ingestor {
   Ingestor& operator=(const Ingestor&) = delete;
 
   // Any thread; does not block. `done` is called once, from a thread of the ingestor or, when there is no
-  // room, from within the call with Stored::State::busy.
+  // room, from within the call with Stored::State::busy or throttled.
   void submit(SampleBatch batch, Done done);
 
   // Takes nothing more, writes what is queued for up to drain_max, answers the rest busy.
   void stop();
 
   IngestCounters counters() const;
+
+  // Waits for the request that is being gathered, a tenth of a second at most.
+  IngestReport report(std::size_t top) const;
 
  private:
   struct Impl;

@@ -1,5 +1,6 @@
 #include "schema/store/log_writer.hpp"
 
+#include <sys/socket.h>
 #include <time.h>
 
 #include <algorithm>
@@ -39,6 +40,12 @@ class Bytes {
   void field8(std::int64_t v) { int4(8), int8(v); }
   void null() { int4(-1); }
 
+  void text(std::string_view v) {
+    int4(static_cast<std::int32_t>(v.size()));
+    std::memcpy(at_, v.data(), v.size());
+    at_ += v.size();
+  }
+
   // The length of a field that is an array, and the array's head.
   void array_head(std::int32_t element_bytes, Oid element, std::size_t count) {
     int4(array_head_bytes + static_cast<std::int32_t>(count) * (4 + element_bytes));
@@ -63,6 +70,7 @@ constexpr Oid int8_oid = 20, int2_oid = 21, int4_oid = 23, float8_oid = 701;
 // A heap tuple of 8,160 bytes fills a page of PostgreSQL.
 constexpr std::size_t tuple_bytes_max = 8'100;
 constexpr char copy_magic[] = "PGCOPY\n\377\r\n";  // and its closing NUL: 11 bytes
+constexpr std::size_t copy_head_bytes = sizeof copy_magic + 8;
 constexpr std::size_t send_bytes = 256u
                                    << 10;  // at a time: stays in cache on its way through libpq
 
@@ -87,29 +95,142 @@ Connection& LogWriter::connection() {
   if (!connection_) {
     ConnectOptions options;
     options.application_name = "muster ingest";
-    connection_.emplace(dsn_, options);
+    Connection made(dsn_, options);
+    const std::lock_guard lock(closing_);
+    if (abandoned_) throw Unavailable("given up");
+    connection_.emplace(std::move(made));
   }
   return *connection_;
 }
 
-// Rows that other collectors may write at the same moment are sorted, so that two never wait for each other.
-void LogWriter::write_names(const Commit& commit) {
-  const Piece& piece = commit.piece;
-  if (!piece.unsaved_series.empty()) {
-    std::vector<const SeriesRow*> sorted;
-    for (const SeriesRow& row : piece.unsaved_series) sorted.push_back(&row);
-    std::sort(sorted.begin(), sorted.end(),
-              [](const SeriesRow* a, const SeriesRow* b) { return a->id < b->id; });
+void LogWriter::disconnect() {
+  const std::lock_guard lock(closing_);
+  connection_.reset();
+}
+
+void LogWriter::abandon() {
+  const std::lock_guard lock(closing_);
+  abandoned_ = true;
+  if (connection_) ::shutdown(PQsocket(connection_->raw()), SHUT_RDWR);
+}
+
+namespace {
+
+// A series of `set` that has no row yet.
+struct NewName {
+  const SeriesSet* set;
+  const Series* series;
+};
+
+// Rows that other collectors may write at the same moment are sorted, so that two never wait for each other;
+// and neighbours in the index are written together.
+std::vector<NewName> sorted_names(const Piece& piece) {
+  std::vector<NewName> names;
+  for (const NewSeries& fresh : piece.unsaved_series)
+    for (std::size_t slot = fresh.from; slot < fresh.set->series.size(); ++slot)
+      names.push_back({fresh.set.get(), &fresh.set->series[slot]});
+  std::sort(names.begin(), names.end(),
+            [](const NewName& a, const NewName& b) { return a.series->id < b.series->id; });
+  return names;
+}
+
+std::vector<const SeriesSet*> sorted_sets(const Piece& piece) {
+  std::vector<const SeriesSet*> sets;
+  for (const SeriesSetPtr& set : piece.unsaved_sets) sets.push_back(set.get());
+  std::sort(sets.begin(), sets.end(),
+            [](const SeriesSet* a, const SeriesSet* b) { return a->id < b->id; });
+  return sets;
+}
+
+constexpr char series_copy[] =
+    "COPY series (shard, series_id, model, metric, kind, direction, unit)"
+    " FROM STDIN (FORMAT binary);";
+constexpr char sets_copy[] =
+    "COPY series_set (shard, set_id, model, version, region, family, team, environment, series_ids)"
+    " FROM STDIN (FORMAT binary);";
+
+}  // namespace
+
+// Room for `bytes` more behind what is there.
+char* LogWriter::Buffer::room(std::size_t bytes) {
+  if (size + bytes > capacity) {
+    const std::size_t wanted = size + bytes + (size + bytes) / 2;
+    std::unique_ptr<char[]> larger(new char[wanted]);
+    std::memcpy(larger.get(), data.get(), size);
+    data = std::move(larger);
+    capacity = wanted;
+  }
+  return data.get() + size;
+}
+
+void LogWriter::Buffer::begin() {
+  size = 0;
+  char* const at = room(copy_head_bytes);
+  std::memset(at, 0, copy_head_bytes);  // flags and header extension: none
+  std::memcpy(at, copy_magic, sizeof copy_magic);
+  size = copy_head_bytes;
+}
+
+void LogWriter::Buffer::end() {
+  Bytes out(room(2));
+  out.int2(-1);
+  size += 2;
+}
+
+void LogWriter::encode_names(const Commit& commit) {
+  series_.begin();
+  for (const NewName& name : sorted_names(commit.piece)) {
+    char* const at = series_.room(96 + name.set->model.size() + name.series->metric.size());
+    Bytes out(at);
+    out.int2(7);
+    out.field4(commit.position.shard);
+    out.field8(static_cast<std::int64_t>(name.series->id));
+    out.text(name.set->model);
+    out.text(name.series->metric);
+    out.field2(static_cast<std::int16_t>(name.series->kind));
+    out.field2(static_cast<std::int16_t>(name.series->direction));
+    out.field2(static_cast<std::int16_t>(name.series->unit));
+    series_.size += static_cast<std::size_t>(out.at() - at);
+  }
+  series_.end();
+
+  sets_.begin();
+  for (const SeriesSet* set : sorted_sets(commit.piece)) {
+    const ModelAttributes& attributes = set->attributes;
+    std::size_t bytes = set->model.size() + set->series.size() * 12 + 128;
+    const std::string* const parts[] = {&attributes.version, &attributes.region,
+                                        &attributes.family, &attributes.team,
+                                        &attributes.environment};
+    for (const std::string* part : parts) bytes += part->size();
+    char* const at = sets_.room(bytes);
+    Bytes out(at);
+    out.int2(9);
+    out.field4(commit.position.shard);
+    out.field8(static_cast<std::int64_t>(set->id));
+    out.text(set->model);
+    for (const std::string* part : parts) out.text(*part);
+    out.array_head(8, int8_oid, set->series.size());
+    for (const Series& series : set->series) out.field8(static_cast<std::int64_t>(series.id));
+    sets_.size += static_cast<std::size_t>(out.at() - at);
+  }
+  sets_.end();
+}
+
+// What another collector, or an earlier try, has named already is left as it is: slower than a COPY by a third,
+// so only when a COPY met such a row.
+void LogWriter::write_names_apart(const Commit& commit) {
+  const std::vector<NewName> names = sorted_names(commit.piece);
+  if (!names.empty()) {
     std::vector<std::int64_t> ids;
     std::vector<std::string_view> models, metrics;
     std::vector<std::int16_t> kinds, directions, units;
-    for (const SeriesRow* row : sorted) {
-      ids.push_back(static_cast<std::int64_t>(row->id));
-      models.push_back(row->model);
-      metrics.push_back(row->metric);
-      kinds.push_back(static_cast<std::int16_t>(row->kind));
-      directions.push_back(static_cast<std::int16_t>(row->direction));
-      units.push_back(static_cast<std::int16_t>(row->unit));
+    for (const NewName& name : names) {
+      ids.push_back(static_cast<std::int64_t>(name.series->id));
+      models.push_back(name.set->model);
+      metrics.push_back(name.series->metric);
+      kinds.push_back(static_cast<std::int16_t>(name.series->kind));
+      directions.push_back(static_cast<std::int16_t>(name.series->direction));
+      units.push_back(static_cast<std::int16_t>(name.series->unit));
     }
     Params params;
     params.int4(commit.position.shard)
@@ -126,11 +247,8 @@ void LogWriter::write_names(const Commit& commit) {
         " ON CONFLICT DO NOTHING",
         params);
   }
-  if (!piece.unsaved_sets.empty()) {
-    std::vector<const SeriesSet*> sorted;
-    for (const SeriesSetPtr& set : piece.unsaved_sets) sorted.push_back(set.get());
-    std::sort(sorted.begin(), sorted.end(),
-              [](const SeriesSet* a, const SeriesSet* b) { return a->id < b->id; });
+  const std::vector<const SeriesSet*> sorted = sorted_sets(commit.piece);
+  if (!sorted.empty()) {
     std::vector<std::int64_t> ids, members;
     std::vector<std::int32_t> firsts, lasts;
     std::vector<std::string_view> models, versions, regions, families, teams, environments;
@@ -176,15 +294,10 @@ std::size_t LogWriter::tuple_bytes(std::size_t sets, std::size_t values, bool fu
 void LogWriter::encode(const Commit& commit) {
   const LogRows& rows = commit.piece.rows;
   // Eleven fields with their lengths and five array heads a row, of which there are as many as sets at most.
-  const std::size_t bound = 64 + rows.rows.size() * (240 + 12 + 8 + 6) + rows.values.size() * 18;
-  if (bound > capacity_) {
-    capacity_ = bound + bound / 2;
-    buffer_.reset(new char[capacity_]);
-  }
-  std::memcpy(buffer_.get(), copy_magic, sizeof copy_magic);
-  Bytes out(buffer_.get() + sizeof copy_magic);
-  out.int4(0);  // flags
-  out.int4(0);  // header extension
+  rows_.begin();
+  char* const begin =
+      rows_.room(rows.rows.size() * (240 + 12 + 8 + 6) + rows.values.size() * 18 + 2);
+  Bytes out(begin);
 
   const std::int64_t written_at = to_pg(commit.written_at);
   std::int32_t row_no = 0;
@@ -239,12 +352,22 @@ void LogWriter::encode(const Commit& commit) {
     for (std::uint32_t i = first.first; i < end; ++i)
       out.field8(std::bit_cast<std::int64_t>(rows.values[i]));
   }
-  out.int2(-1);
-  size_ = static_cast<std::size_t>(out.at() - buffer_.get());
-  assert(size_ <= capacity_);
+  rows_.size += static_cast<std::size_t>(out.at() - begin);
+  rows_.end();
+  assert(rows_.size <= rows_.capacity);
 }
 
 void LogWriter::write(const Commit& commit) try {
+  if (try_write(commit, false) == Outcome::names_met) try_write(commit, true);
+} catch (const Unavailable&) {
+  disconnect();
+  throw;
+} catch (const Rejected&) {
+  disconnect();
+  throw;
+}
+
+LogWriter::Outcome LogWriter::try_write(const Commit& commit, bool apart) {
   const Piece& piece = commit.piece;
   assert(!piece.rows.rows.empty());
   const double started = thread_seconds();
@@ -252,30 +375,42 @@ void LogWriter::write(const Commit& commit) try {
   const double encoded = thread_seconds();
   times_.encode += encoded - started;
 
-  // With nothing new to name, the whole transaction is one message to the server and one stream.
-  const bool names = !piece.unsaved_series.empty() || !piece.unsaved_sets.empty();
+  // The whole transaction is one message to the server and then its streams.
+  const bool new_series = !piece.unsaved_series.empty(), new_sets = !piece.unsaved_sets.empty();
   PGconn* const raw = connection().raw();
-  if (names) {
+  std::vector<const Buffer*> streams;
+  std::string sql = "BEGIN;";
+  if (apart) {
     connection().run("BEGIN");
-    write_names(commit);
+    write_names_apart(commit);
+    sql.clear();
+  } else if (new_series || new_sets) {
+    encode_names(commit);
   }
-  const std::string sql =
-      (names ? "" : "BEGIN;") +
-      batch_row(commit.position, commit.written_at, piece.rows.rows.size(),
-                piece.rows.values.size(), literal(piece.ts_min), literal(piece.ts_max)) +
-      ";COPY sample_log (shard, collector_id, batch_id, row_no, written_at, set_ids, ts, ts_off, "
-      "counts,"
-      " pos, vals)"
-      " FROM STDIN (FORMAT binary);COMMIT";
+  sql += batch_row(commit.position, commit.written_at, piece.rows.rows.size(),
+                   piece.rows.values.size(), literal(piece.ts_min), literal(piece.ts_max));
+  sql += ';';
+  if (!apart && new_series) {
+    sql += series_copy;
+    streams.push_back(&series_);
+  }
+  if (!apart && new_sets) {
+    sql += sets_copy;
+    streams.push_back(&sets_);
+  }
+  sql +=
+      "COPY sample_log (shard, collector_id, batch_id, row_no, written_at, set_ids, ts, ts_off, "
+      "counts, pos, vals) FROM STDIN (FORMAT binary);COMMIT";
+  streams.push_back(&rows_);
   if (PQsendQuery(raw, sql.c_str()) != 1) throw Unavailable(PQerrorMessage(raw));
 
   bool already = false;  // the batch's row was there: an earlier try was committed
-  bool sent = false;
+  std::size_t sent = 0;
   std::optional<Rejected> refused;
   const auto next = [&] {
     const double waiting = wall_seconds();
     PGresult* const result = PQgetResult(raw);
-    if (sent) times_.waited += wall_seconds() - waiting;
+    if (sent == streams.size()) times_.waited += wall_seconds() - waiting;
     return result;
   };
   while (PGresult* result = next()) {
@@ -292,11 +427,12 @@ void LogWriter::write(const Commit& commit) try {
           continue;
         }
         const double sending = thread_seconds();
-        for (std::size_t at = 0; at < size_; at += send_bytes)
-          connection().put_copy({buffer_.get() + at, std::min(send_bytes, size_ - at)});
+        assert(sent < streams.size());
+        const Buffer& stream = *streams[sent++];
+        for (std::size_t at = 0; at < stream.size; at += send_bytes)
+          connection().put_copy({stream.data.get() + at, std::min(send_bytes, stream.size - at)});
         if (PQputCopyEnd(raw, nullptr) != 1) throw Unavailable(PQerrorMessage(raw));
         times_.send += thread_seconds() - sending;
-        sent = true;
       } else if (std::string_view(PQcmdStatus(result)).starts_with("INSERT")) {
         already = rows.affected() == 0;
       }
@@ -308,19 +444,22 @@ void LogWriter::write(const Commit& commit) try {
   if (already || refused) connection().run("ROLLBACK");
   // A row without a partition to go to: a person, or the task that makes them, has to; then it goes on.
   if (refused && refused->sqlstate == "23514") throw Unavailable(refused->what());
+  // A name that another collector wrote first.
+  if (refused && refused->sqlstate == "23505" && streams.size() > 1) return Outcome::names_met;
   if (refused) throw *refused;
-} catch (const Unavailable&) {
-  connection_.reset();
-  throw;
-} catch (const Rejected&) {
-  connection_.reset();
-  throw;
+  return Outcome::known;
 }
 
-void LogWriter::write_void(LogPosition position, Timestamp written_at) try {
-  connection().run(batch_row(position, written_at, 0, 0, "NULL", "NULL"));
+void LogWriter::write_void(const Commit& commit, bool with_names) try {
+  connection().run("BEGIN");
+  if (with_names) write_names_apart(commit);
+  connection().run(batch_row(commit.position, commit.written_at, 0, 0, "NULL", "NULL"));
+  connection().run("COMMIT");
 } catch (const Unavailable&) {
-  connection_.reset();
+  disconnect();
+  throw;
+} catch (const Rejected&) {
+  disconnect();
   throw;
 }
 

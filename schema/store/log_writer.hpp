@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,22 +38,41 @@ class LogWriter {
   // call again with the same commit, the connection is made anew. Throws Rejected when it never will be.
   void write(const Commit& commit);
 
-  // Gives a batch up: readers may step over its number.
-  void write_void(LogPosition position, Timestamp written_at);
+  // Gives a batch up: readers may step over its number. Its names are needed by later rows all the same, and
+  // are written unless they are what is refused.
+  void write_void(const Commit& commit, bool with_names);
+
+  // From any thread: ends what is under way, which then throws Unavailable, and all that would follow. For a
+  // database that does not answer when we have to stop.
+  void abandon();
 
   const WriteTimes& times() const { return times_; }
 
  private:
+  enum class Outcome { known, names_met };
+
   Connection& connection();
-  void write_names(const Commit& commit);
+  void disconnect();
+  Outcome try_write(const Commit& commit, bool apart);
+  // A stream of a COPY in binary form, in memory that is kept for the next.
+  struct Buffer {
+    std::unique_ptr<char[]> data;
+    std::size_t size = 0, capacity = 0;
+    void begin();
+    char* room(std::size_t bytes);
+    void end();
+  };
+
+  void encode_names(const Commit& commit);
+  void write_names_apart(const Commit& commit);
   static std::size_t tuple_bytes(std::size_t sets, std::size_t values, bool full);
   void encode(const Commit& commit);
 
   std::string dsn_;
+  std::mutex closing_;  // guards the making and the end of `connection_`
   std::optional<Connection> connection_;
-  std::unique_ptr<char[]> buffer_;
-  std::size_t capacity_ = 0;
-  std::size_t size_ = 0;
+  bool abandoned_ = false;
+  Buffer series_, sets_, rows_;
   WriteTimes times_;
 };
 

@@ -25,6 +25,13 @@ std::string name(int model, int metric) {
   return "model-" + std::to_string(model) + "|metric-" + std::to_string(metric) + "|v1";
 }
 
+std::size_t new_series(const Piece& piece) {
+  std::size_t n = 0;
+  for (const store::NewSeries& fresh : piece.unsaved_series)
+    n += fresh.set->series.size() - fresh.from;
+  return n;
+}
+
 // What rows say, as (set, ts, slot) -> value. Checks that they are well formed.
 using Cells = std::map<std::tuple<std::int64_t, std::int64_t, int>, double>;
 Cells cells(const std::vector<Piece>& pieces) {
@@ -64,7 +71,7 @@ TEST_CASE("samples of one model at one instant make one row, in slot order howev
   CHECK(pieces[0].new_sets[0]->series[1].metric == "metric-1");
   CHECK(pieces[0].new_sets[0]->id == set_id(*pieces[0].new_sets[0]));
   CHECK(pieces[0].unsaved_sets.size() == 1);
-  CHECK(pieces[0].unsaved_series.size() == 3);
+  CHECK(new_series(pieces[0]) == 3);
 
   // From two requests, the other way round: one row still.
   registry.gather(batch_of({{name(1, 2), noon + 60, 22}}), now);
@@ -206,7 +213,7 @@ TEST_CASE("a model that grows gets a longer set that begins like the old one") {
   REQUIRE(after[0].new_sets.size() == 1);
   REQUIRE(after[0].new_sets[0]->series.size() == 2);
   CHECK(after[0].new_sets[0]->series[0].id == before[0].new_sets[0]->series[0].id);
-  CHECK(after[0].unsaved_series.size() == 1);
+  CHECK(new_series(after[0]) == 1);
 }
 
 TEST_CASE("what is refused says why and leaves the rest") {
@@ -229,10 +236,21 @@ TEST_CASE("what is refused says why and leaves the rest") {
   CHECK_THAT(stored.rejected[1].what, Catch::Contains("before the year 2000"));
   CHECK_THAT(stored.rejected[2].what, Catch::Contains("not model|metric|version"));
   CHECK_THAT(stored.rejected[3].what, Catch::Contains("series_max"));
-  CHECK(registry.refused().ahead == 1);
-  CHECK(registry.refused().early == 1);
-  CHECK(registry.refused().labels == 1);
-  CHECK(registry.refused().limit == 1);
+  const auto drop = [&](Registry::Reason reason) -> const Registry::Drop& {
+    return registry.drops()[static_cast<std::size_t>(reason)];
+  };
+  CHECK(drop(Registry::Reason::ahead).samples == 1);
+  CHECK(drop(Registry::Reason::early).samples == 1);
+  CHECK(drop(Registry::Reason::labels).samples == 1);
+  CHECK(drop(Registry::Reason::series_limit).samples == 1);
+  REQUIRE(drop(Registry::Reason::ahead).examples.size() == 1);
+  const Registry::Example& example = drop(Registry::Reason::ahead).examples[0];
+  CHECK(example.sender == "test");
+  CHECK(example.series == "model model-1, metric metric-0");
+  CHECK(example.ts == from_seconds(noon + 3600 + 601));
+  CHECK(example.value == 1);
+  CHECK_THAT(drop(Registry::Reason::series_limit).examples[0].series,
+             Catch::Contains("model-1") && Catch::Contains("metric-3"));
 
   Registry::Settings open = settings();
   open.future_max = Duration::max();
@@ -302,7 +320,7 @@ TEST_CASE("a model's facts go to one shard, and all shards are used") {
     values += piece.rows.values.size();
     for (const SeriesSetPtr& set : piece.new_sets)
       CHECK(store::shard_of(set->model, 4) == piece.shard);
-    CHECK(piece.unsaved_series.size() == piece.rows.values.size());
+    CHECK(new_series(piece) == piece.rows.values.size());
   }
   CHECK(values == 200);
   CHECK(store::shard_of("anything", 1) == 0);
