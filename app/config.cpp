@@ -636,6 +636,8 @@ class Reader {
       section.whole("body_bytes_max", c.body_bytes_max, 1 << 10, 1u << 30);
       section.whole("queue_bytes_max", c.queue_bytes_max, 1 << 20, 1ULL << 40);
       section.whole("series_max", c.series_max, 1, 1'000'000'000);
+      section.whole("sender_series_max", c.sender_series_max, 1, 1'000'000'000);
+      section.number("sender_queue_share", c.sender_queue_share, 0.01, 0.99);
     }
     if (const auto node = top.take("storage")) {
       Section section(problems_, *node, "storage");

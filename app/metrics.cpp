@@ -48,6 +48,13 @@ void MetricsPage::gauge(std::string_view name, std::string_view help, double val
 
 std::string MetricsPage::text() const { return prometheus::TextSerializer().Serialize(families_->list); }
 
+std::uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t pages = 0, resident = 0;
+  if (!(statm >> pages >> resident)) return 0;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 void add_process(MetricsPage& page) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
@@ -57,12 +64,9 @@ void add_process(MetricsPage& page) {
   page.counter("process_cpu_seconds_total", "CPU time of this process, user and system",
                seconds(used.ru_utime) + seconds(used.ru_stime));
 
-  std::ifstream statm("/proc/self/statm");
-  double pages = 0, resident = 0;
-  if (statm >> pages >> resident) {
+  if (const std::uint64_t resident = resident_bytes(); resident > 0)
     page.gauge("process_resident_memory_bytes", "Memory that is in RAM",
-               resident * static_cast<double>(sysconf(_SC_PAGESIZE)));
-  }
+               static_cast<double>(resident));
   std::error_code failed;
   const auto files = std::filesystem::directory_iterator("/proc/self/fd", failed);
   if (!failed) {

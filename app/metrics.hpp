@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -26,6 +27,9 @@ class MetricsPage {
   struct Families;
   std::unique_ptr<Families> families_;
 };
+
+// Of this process; 0 when the system does not say.
+std::uint64_t resident_bytes();
 
 // This process: resident bytes, CPU seconds, open files and when it started, from /proc.
 void add_process(MetricsPage& page);

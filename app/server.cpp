@@ -14,6 +14,7 @@
 #include "app/clock.hpp"
 #include "app/demo_routes.hpp"
 #include "app/desk.hpp"
+#include "app/ingest_page.hpp"
 #include "app/metrics.hpp"
 #include "app/outbox.hpp"
 #include "app/pipeline.hpp"
@@ -43,6 +44,11 @@ constexpr auto chore_every = 1s;
 constexpr auto partitions_every = 5min;
 // Decisions and finished deliveries are kept for a quarter, as incidents are asked about later.
 constexpr auto decisions_kept = std::chrono::hours(24 * 90);
+
+// Names of metrics and labels on the ingest page.
+constexpr std::size_t ingest_top = 20;
+// Of a sample on its way to the aggregator: its value and its position.
+constexpr std::size_t value_bytes = 10;
 
 void say(const std::string& line) {
   std::printf("muster: %s\n", line.c_str());
@@ -86,6 +92,7 @@ struct Server::State {
   http::Routes routes();
   asio::awaitable<http::Response> metrics(http::Request request);
   asio::awaitable<http::Response> ready(http::Request request);
+  asio::awaitable<http::Response> ingest(http::Request request);
   asio::awaitable<http::Response> post_reload(http::Request request);
   asio::awaitable<Result<void>> reload();
   asio::awaitable<void> keep_house();
@@ -130,12 +137,11 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
                n(in.late));
   const char* refused = "muster_ingest_samples_refused_total";
   const char* refused_help = "Samples not taken, by the reason that their sender was told";
-  const char* const reasons[store::Registry::reasons] = {
-      "labels", "series_limit", "sender_limit", "request_limit", "ahead_of_clock", "before_2000",
-      "late"};
-  for (std::size_t r = 0; r < store::Registry::reasons; ++r)
-    if (r != static_cast<std::size_t>(store::Registry::Reason::late))
-      page.counter(refused, refused_help, n(in.drops[r]), {{"reason", reasons[r]}});
+  for (std::size_t r = 0; r < store::Registry::reasons; ++r) {
+    const auto reason = static_cast<store::Registry::Reason>(r);
+    if (reason != store::Registry::Reason::late)  // those are kept, and stand above
+      page.counter(refused, refused_help, n(in.drops[r]), {{"reason", word_of(reason)}});
+  }
   page.counter("muster_ingest_busy_total", "Requests sent away with 503 as the queue was full",
                n(in.busy));
   page.counter("muster_ingest_throttled_total",
@@ -152,6 +158,11 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   page.gauge("muster_ingest_queue_samples", "Samples that wait to be committed",
              n(in.queue_samples));
   page.gauge("muster_ingest_series", "Series known", n(in.series));
+  const char* memory = "muster_memory_bytes";
+  const char* memory_help = "Memory by who holds it, about";
+  page.gauge(memory, memory_help, n(in.queue_bytes), {{"part", "queue"}});
+  page.gauge(memory, memory_help, n(tail.values() * value_bytes), {{"part", "tail"}});
+  page.gauge(memory, memory_help, n(in.registry_bytes), {{"part", "registry"}});
   page.gauge("muster_ingest_database_away", "1 while commits get no answer", in.away ? 1 : 0);
 
   page.gauge("muster_metadata_families", "Metric families that senders described",
@@ -250,6 +261,18 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   co_return response;
 }
 
+asio::awaitable<http::Response> Server::State::ingest(http::Request) {
+  auto ask = [this] { return ingestor->report(ingest_top); };
+  const store::IngestReport report = co_await run_on(chores, ask);
+  IngestMemory memory;
+  memory.resident = resident_bytes();
+  memory.registry = report.registry_bytes;
+  memory.queue = ingestor->counters().queue_bytes;
+  memory.tail = tail.values() * value_bytes;
+  const IngestLimits limits{settings.series_max, settings.sender_series_max};
+  co_return http::json(ingest_json(report, *senders, memory, limits));
+}
+
 asio::awaitable<http::Response> Server::State::ready(http::Request) {
   http::Response response;
   response.content_type = "text/plain; charset=utf-8";
@@ -320,6 +343,8 @@ http::Routes Server::State::routes() {
              });
   routes.add(http::Method::get, "/metrics",
              [this](http::Request r) { return metrics(std::move(r)); });
+  routes.add(http::Method::get, "/api/v1/ingest",
+             [this](http::Request r) { return ingest(std::move(r)); });
   routes.add(http::Method::get, "/-/ready",
              [this](http::Request r) { return ready(std::move(r)); });
   routes.add(http::Method::post, "/-/reload",
@@ -382,6 +407,8 @@ int Server::State::run() {
   mapping->facts = [known = metadata](std::string_view name) { return known->facts(name); };
   ingest.registry.mapping = std::move(mapping);
   ingest.registry.series_max = settings.series_max;
+  ingest.registry.sender_series_max = settings.sender_series_max;
+  ingest.sender_queue_share = settings.sender_queue_share;
   ingest.registry.lateness = settings.lateness;
   ingest.registry.future_max = settings.future_max;
   ingest.queue_bytes_max = settings.queue_bytes_max;

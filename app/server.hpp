@@ -36,6 +36,8 @@ struct ServerSettings {
 
   MappingPtr mapping = std::make_shared<const Mapping>();  // whose a label set is
   std::size_t series_max = 2'000'000;
+  std::size_t sender_series_max = 1'000'000;
+  double sender_queue_share = 0.5;
   std::size_t queue_bytes_max = 256u << 20;
   Duration lateness = std::chrono::minutes(30);
   Duration future_max = std::chrono::minutes(10);

@@ -32,6 +32,11 @@ void Tail::close() {
   came_.notify_all();
 }
 
+std::size_t Tail::values() const {
+  const std::lock_guard lock(mutex_);
+  return values_;
+}
+
 std::size_t Tail::forgotten() const {
   const std::lock_guard lock(mutex_);
   return forgotten_;

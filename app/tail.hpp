@@ -28,6 +28,7 @@ class Tail {
   // Wakes whoever waits, for good.
   void close();
 
+  std::size_t values() const;     // held now
   std::size_t forgotten() const;  // batches dropped for want of room, since the start
 
  private:

@@ -82,6 +82,8 @@ constexpr std::int64_t turn_samples = 10'000;
 constexpr std::int64_t new_series_samples = 20;
 // How often it is looked whether senders have waited too long.
 constexpr auto look_every = std::chrono::milliseconds(200);
+// The registry's memory is summed up so often: a millisecond with a million series.
+constexpr auto weigh_every = std::chrono::seconds(5);
 
 // The newest rows of a shard by arrival, about rows_max of them, oldest first: what senders may send again.
 void restore_rows(Connection& connection, int shard, std::size_t rows_max,
@@ -187,6 +189,8 @@ struct Ingestor::Impl {
   const Committed committed;
   mutable std::mutex registry_mutex;  // before `mutex` when both are taken
   Registry registry;                  // changed by the gathering thread alone
+  std::size_t weight = 0;             // of it, when the gathering thread last looked
+  SteadyTime weigh_at{};
 
   mutable std::mutex mutex;  // of all below
   std::condition_variable for_gatherer, for_lanes, for_stop;
@@ -377,11 +381,16 @@ void Ingestor::Impl::close_group(std::unique_lock<std::mutex>& lock) {
   {
     const std::lock_guard registering(registry_mutex);
     pieces = registry.take();
+    if (std::chrono::steady_clock::now() >= weigh_at) {
+      weigh_at = std::chrono::steady_clock::now() + weigh_every;
+      weight = registry.memory_bytes();
+    }
   }
   const Timestamp written_at = clock();
   const double spent = thread_seconds() - started;
   lock.lock();
   totals.gather_seconds += spent;
+  totals.registry_bytes = weight;
   const std::shared_ptr<Group> closed = std::exchange(group, nullptr);
   closed->gathered = true;
   closed->pieces = pieces.size();

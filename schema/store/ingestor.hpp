@@ -34,7 +34,8 @@ struct IngestCounters {
   std::uint64_t queue_samples = 0;  // now
   std::uint64_t series = 0;         // now
   std::uint64_t sets = 0;           // now: orders of series, without their versions
-  bool away = false;                // the database does not answer
+  std::uint64_t registry_bytes = 0;  // of memory, about; looked at every few seconds
+  bool away = false;                 // the database does not answer
 };
 
 // What is known of the senders and of what they send, for people.

@@ -60,7 +60,7 @@ class Registry {
     // About 250 bytes of memory a series: beyond it new ones are refused, those known go on.
     std::size_t series_max = 4'000'000;
     // That one sender brings since the start, so that one whose labels change all the time leaves room for the
-    // others: a quarter of the default series_max.
+    // others: half of the default in app/config.hpp.
     std::size_t sender_series_max = 1'000'000;
     // In one request, so that labels that hold an id per request cannot fill the registry in one blow.
     std::size_t new_series_max = 200'000;

@@ -1,6 +1,8 @@
 #include "schema/store/registry.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <map>
 #include <random>
 #include <set>
@@ -362,4 +364,206 @@ TEST_CASE("any order of requests and resends stores each sample once") {
   for (const auto& [key, value] : cells(registry.take()))
     REQUIRE(stored_cells.emplace(key, value).second);
   CHECK(stored_cells.size() == sent.size());
+}
+
+TEST_CASE("instants that follow no step and are shared by no two series are remembered for each") {
+  // Sixty pods report one model, each every minute at a time of its own that jitters by up to two seconds.
+  const auto seed = std::random_device()();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  Registry registry(settings());
+  const auto at = [](int pod, std::int64_t us) {
+    SampleBatch batch = batch_of({{name(1, pod), 0, 1}});
+    batch.points[0].ts = {us};
+    return batch;
+  };
+  std::vector<std::vector<std::int64_t>> sent(60);
+  std::size_t bytes = 0;
+  for (int minute = 0; minute < 200; ++minute) {
+    registry.take();
+    if (minute == 100) bytes = registry.memory_bytes();
+    for (int pod = 0; pod < 60; ++pod) {
+      sent[pod].push_back((noon - 200 * 60 + minute * 60 + pod) * 1'000'000 +
+                          static_cast<std::int64_t>(random() % 2'000'000));
+      REQUIRE(registry.gather(at(pod, sent[pod].back()), now).accepted == 1);
+    }
+  }
+  registry.take();
+  // It does not grow, and instants take 136 bytes a series; the rest is tables with room for more.
+  CHECK(registry.memory_bytes() == bytes);
+  CHECK(bytes < 60 * 200 + 20'000);
+  // The last sixteen of each are known, in any order; one between them is new.
+  for (int pod = 0; pod < 60; ++pod) {
+    for (int back = 16; back >= 1; --back)
+      REQUIRE(registry.gather(at(pod, sent[pod][200 - back]), now).duplicates == 1);
+    REQUIRE(registry.gather(at(pod, sent[pod][195] + 7), now).accepted == 1);
+    REQUIRE(registry.gather(at(pod, sent[pod][195] + 7), now).duplicates == 1);
+  }
+}
+
+TEST_CASE("pods that report one model by steps of their own are remembered for months") {
+  Registry registry(settings());
+  // Twenty pods, each at its own second of every minute, for two days.
+  const auto all = [&](int minute) {
+    std::vector<Stored> out;
+    for (int pod = 0; pod < 20; ++pod)
+      out.push_back(registry.gather(
+          batch_of({{name(1, pod), noon - 2880 * 60 + minute * 60 + pod, 1}}), now));
+    return out;
+  };
+  for (int minute = 0; minute < 2880; ++minute)
+    for (const Stored& stored : all(minute)) REQUIRE(stored.accepted == 1);
+  for (const int minute : {0, 1, 77, 1500, 2878, 2879})
+    for (const Stored& stored : all(minute)) REQUIRE(stored.duplicates == 1);
+}
+
+TEST_CASE("histories that come series by series make a row an instant, and are known again") {
+  Registry registry(settings());
+  std::vector<Given> given;
+  for (int metric = 0; metric < 50; ++metric)
+    for (int t = 0; t < 300; ++t) given.push_back({name(1, metric), noon - 300 * 15 + t * 15, 1});
+  CHECK(registry.gather(batch_of(given), now).accepted == given.size());
+  const auto pieces = registry.take();
+  REQUIRE(pieces.size() == 1);
+  CHECK(pieces[0].rows.rows.size() == 300);
+  CHECK(pieces[0].rows.values.size() == given.size());
+  CHECK(registry.gather(batch_of(given), now).duplicates == given.size());
+}
+
+TEST_CASE("one take has a bounded number of new series, and what is known does not wait for them") {
+  Registry::Settings s = settings();
+  s.new_series_at_once = 10;
+  Registry registry(s);
+  registry.gather(batch_of({{name(9, 0), noon, 1}}), now);
+  registry.take();
+
+  std::vector<Given> storm;
+  for (int m = 0; m < 25; ++m) storm.push_back({name(1, m), noon, 1});
+  const SampleBatch batch = batch_of(storm);
+  Registry::Progress progress;
+  std::size_t rows = 0, series = 0;
+  for (const std::size_t expected : {10, 10, 5}) {
+    CHECK(registry.gather(batch, now, progress) == (expected == 5));
+    // A sender whose series are known goes on in the same take.
+    Registry::Progress known;
+    CHECK(registry.gather(batch_of({{name(9, 0), noon + 60 + static_cast<int>(rows), 1}}), now,
+                          known));
+    CHECK(known.stored.accepted == 1);
+    const auto pieces = registry.take();
+    REQUIRE(pieces.size() == 1);
+    CHECK(pieces[0].rows.values.size() == expected + 1);
+    rows += pieces[0].rows.values.size();
+    series += new_series(pieces[0]);
+  }
+  CHECK(progress.stored.accepted == 25);
+  CHECK(series == 25);
+}
+
+TEST_CASE("a sender that brings too many series is told so, and others go on") {
+  Registry::Settings s = settings();
+  s.sender_series_max = 3;
+  Registry registry(s);
+  const auto from = [&](const char* sender, int model, int metrics) {
+    std::vector<Given> given;
+    for (int m = 0; m < metrics; ++m) given.push_back({name(model, m), noon + model, 1});
+    SampleBatch batch = batch_of(given);
+    batch.sender = sender;
+    return registry.gather(batch, now);
+  };
+  const Stored greedy = from("greedy", 1, 5);
+  CHECK(greedy.accepted == 3);
+  CHECK(greedy.rejected_count == 2);
+  CHECK_THAT(greedy.rejected[0].what, Catch::Contains("sender_series_max") &&
+                                          Catch::Contains("model model-1, metric metric-3"));
+  CHECK(from("other", 2, 3).accepted == 3);
+  CHECK(registry.drops()[static_cast<std::size_t>(Registry::Reason::sender_limit)].samples == 2);
+  // What it has goes on.
+  SampleBatch known = batch_of({{name(1, 0), noon + 60, 1}});
+  known.sender = "greedy";
+  CHECK(registry.gather(known, now).accepted == 1);
+
+  const auto senders = registry.senders();
+  REQUIRE(senders.size() == 2);
+  for (const Registry::Sender& sender : senders) {
+    CHECK(sender.new_series == 3);
+    CHECK(sender.samples == (sender.name == "greedy" ? 4 : 3));
+    // Five label sets were seen of the greedy one, three of the other.
+    CHECK(sender.active_series == (sender.name == "greedy" ? 5 : 3));
+  }
+}
+
+TEST_CASE("senders beyond the table share one entry") {
+  Registry::Settings s = settings();
+  s.senders_max = 2;
+  Registry registry(s);
+  for (int i = 0; i < 5; ++i) {
+    SampleBatch batch = batch_of({{name(i, 0), noon, 1}});
+    batch.sender = "sender-" + std::to_string(i);
+    registry.gather(batch, now);
+  }
+  std::map<std::string, std::uint64_t> series;
+  for (const Registry::Sender& sender : registry.senders()) series[sender.name] = sender.new_series;
+  CHECK(series == std::map<std::string, std::uint64_t>{{"sender-0", 1}, {"sender-1", 1}, {"others", 3}});
+}
+
+TEST_CASE("a counter that says when it began has a zero there, once, and not in its past") {
+  Registry registry(settings());
+  const auto counted = [&](std::int64_t start, std::int64_t at, double value) {
+    SampleBatch batch = batch_of({{name(1, 0), at, value}});
+    batch.series[0].start_ms = start * 1000;
+    const Stored stored = registry.gather(batch, now);
+    std::map<std::int64_t, double> rows;
+    for (const auto& [key, number] : cells(registry.take()))
+      rows[std::get<1>(key) / 1'000'000 - noon] = number;
+    CHECK(stored.accepted + stored.duplicates == 1);
+    return rows;
+  };
+  using Rows = std::map<std::int64_t, double>;
+  CHECK(counted(noon - 20, noon, 5) == Rows{{-20, 0}, {0, 5}});
+  CHECK(counted(noon - 20, noon + 15, 7) == Rows{{15, 7}});  // the same start
+  CHECK(counted(noon + 20, noon + 30, 2) == Rows{{20, 0}, {30, 2}});  // it began anew
+  CHECK(counted(noon + 20, noon + 30, 2) == Rows{});                  // sent again
+  CHECK(counted(noon + 25, noon + 45, 3) == Rows{{45, 3}});  // before its newest sample: not believed
+  // A start that is older than the lateness would rewrite what is decided.
+  Registry late(settings());
+  SampleBatch batch = batch_of({{name(1, 0), noon, 5}});
+  batch.series[0].start_ms = (noon - 31 * 60) * 1000;
+  late.gather(batch, now);
+  CHECK(late.take()[0].rows.values.size() == 1);
+}
+
+TEST_CASE("the names of metrics and labels with the most series are known") {
+  Registry registry(settings());
+  std::vector<Given> given;
+  for (int pod = 0; pod < 3000; ++pod)
+    given.push_back({"m|requests{pod=\"p-" + std::to_string(pod) + "\",zone=\"" +
+                         std::to_string(pod % 3) + "\"}|v1",
+                     noon, 1});
+  for (int m = 0; m < 10; ++m) given.push_back({"m" + std::to_string(m) + "|drift|v1", noon, 1});
+  registry.gather(batch_of(given), now);
+  const auto metrics = registry.cardinality().top_metrics(5);
+  REQUIRE(metrics.size() == 2);
+  CHECK(metrics[0].name == "requests");
+  CHECK(metrics[0].series == 3000);
+  CHECK(metrics[1].series == 10);
+  const auto labels = registry.cardinality().top_labels(5);
+  REQUIRE(labels.size() == 2);
+  CHECK(labels[0].name == "pod");
+  CHECK(labels[0].series == 3000);
+  // Three standard errors of 3.3 %.
+  CHECK(std::abs(static_cast<double>(labels[0].values) - 3000) < 300);
+  CHECK(labels[1].name == "zone");
+  CHECK(labels[1].values == 3);
+}
+
+TEST_CASE("what many things are counted as is near to how many they are") {
+  for (const std::uint64_t n : {1u, 10u, 500u, 5'000u, 100'000u, 3'000'000u}) {
+    store::DistinctCount count;
+    for (std::uint64_t i = 0; i < n; ++i)
+      for (int twice = 0; twice < 2; ++twice)
+        count.add(hash64(std::string_view(reinterpret_cast<const char*>(&i), sizeof i)));
+    INFO(n << " counted as " << count.estimate());
+    CHECK(std::abs(static_cast<double>(count.estimate()) - static_cast<double>(n)) <=
+          std::max(1.0, 0.1 * static_cast<double>(n)));
+  }
 }

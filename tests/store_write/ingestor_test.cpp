@@ -1,6 +1,7 @@
 #include "schema/store/ingestor.hpp"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -472,4 +473,132 @@ TEST_CASE("stopping writes what is queued") {
   }
   for (auto& future : waiting) CHECK(future.get().accepted == 20);
   CHECK(samples_in(dsn).size() == 20 * 20);
+}
+
+TEST_CASE("a greedy sender is told to wait, and a polite one is answered soon") {
+  const std::string dsn = database();
+  Ingestor::Settings s = settings(dsn);
+  s.queue_samples_max = 400'000;
+  s.commit_samples_max = 20'000;
+  Ingestor ingestor(s, clock_now, {});
+  // The greedy one never waits for an answer: 500 series a request, each at an instant of its own.
+  std::atomic<bool> done = false;
+  std::atomic<std::uint64_t> throttled = 0, accepted = 0, busy = 0;
+  std::thread greedy([&] {
+    for (int r = 0; !done; ++r) {
+      SampleBatch batch = batch_of(round(r, 25, 20));
+      batch.sender = "greedy";
+      ingestor.submit(std::move(batch), [&](const Stored& stored) {
+        throttled += stored.state == Stored::State::throttled;
+        busy += stored.state == Stored::State::busy;
+        accepted += stored.accepted + stored.duplicates;
+      });
+    }
+  });
+  while (throttled == 0) std::this_thread::yield();
+  std::vector<double> waited;
+  for (int r = 0; r < 100; ++r) {
+    SampleBatch batch = batch_of({{"polite|x|v1", noon + r, 1.0}});
+    batch.sender = "polite";
+    const auto begin = std::chrono::steady_clock::now();
+    const Stored stored = submit(ingestor, std::move(batch)).get();
+    waited.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    REQUIRE(stored.state == Stored::State::committed);
+    CHECK(stored.accepted == 1);
+  }
+  done = true;
+  greedy.join();
+  ingestor.stop();
+  std::sort(waited.begin(), waited.end());
+  // The greedy one has 200,000 samples in the queue, ten commits or more. The polite one waits for the two under
+  // way and its own; in turn it would wait for all. Commits of 20,000 take some 10 ms here, and ten times as
+  // long on a machine that does much else.
+  INFO("median " << waited[50] << " s, the slowest but one " << waited[98] << " s; greedy " << accepted
+                 << " taken, " << throttled << " times told to wait");
+  CHECK(waited[50] < 0.3);
+  CHECK(waited[98] < 1.0);
+  CHECK(throttled > 0);
+  CHECK(busy == 0);
+  CHECK(accepted > 0);
+}
+
+TEST_CASE("a storm of new series goes on in several commits while known ones are answered") {
+  const std::string dsn = database();
+  Ingestor::Settings s = settings(dsn);
+  s.registry.new_series_at_once = 500;
+  Ingestor ingestor(s, clock_now, {});
+  CHECK(stored_of(ingestor, {{"known|x|v1", noon, 1}}).accepted == 1);
+  const std::uint64_t commits = ingestor.counters().commits;
+  auto storm = submit(ingestor, batch_of(round(0, 500, 20)));
+  int answered = 0;
+  while (storm.wait_for(0s) != std::future_status::ready) {
+    SampleBatch batch = batch_of({{"known|x|v1", noon + 60 + answered, 1}});
+    batch.sender = "other";
+    CHECK(submit(ingestor, std::move(batch)).get().accepted == 1);
+    ++answered;
+  }
+  CHECK(storm.get().accepted == 10'000);
+  CHECK(answered >= 5);
+  CHECK(ingestor.counters().commits - commits >= 20);
+  CHECK(samples_in(dsn).size() == static_cast<std::size_t>(10'000 + answered + 1));
+}
+
+TEST_CASE("two collectors that meet the same new series at once write each name once") {
+  const std::string dsn = database();
+  Ingestor first(settings(dsn, 1), clock_now, {}), second(settings(dsn, 2), clock_now, {});
+  for (int r = 0; r < 10; ++r) {
+    std::vector<Given> given;
+    for (int m = 0; m < 300; ++m)
+      given.push_back({"r" + std::to_string(r) + "-m" + std::to_string(m / 10) + "|x" +
+                           std::to_string(m % 10) + "|v1",
+                       noon + r, 1});
+    auto a = submit(first, batch_of(given)), b = submit(second, batch_of(given));
+    CHECK(a.get().accepted == 300);
+    CHECK(b.get().accepted == 300);
+  }
+  CHECK(first.counters().resends + second.counters().resends == 0);
+  Connection connection(dsn, {});
+  CHECK(connection.run("SELECT count(*) FROM series").at(0, 0) == "3000");
+  CHECK(connection.run("SELECT count(*) FROM series_set").at(0, 0) == "300");
+}
+
+TEST_CASE("a database that is frozen is told to those who wait, and it is left in time") {
+  const std::string dsn = database();
+  Ingestor::Settings s = settings(dsn);
+  s.answer_max = 300ms;
+  s.drain_max = 100ms;
+  auto ingestor = std::make_unique<Ingestor>(s, clock_now, Ingestor::Committed{});
+  CHECK(stored_of(*ingestor, round(0)).accepted == 20);
+  // All of it stops in its tracks: connections stay open and nobody answers.
+  Connection connection(dsn, {});
+  const store::Rows pids = connection.run(
+      "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = "
+      "'muster ingest'");
+  std::vector<pid_t> frozen = {Postgres::shared().cluster().pid()};
+  for (int i = 0; i < pids.size(); ++i) frozen.push_back(std::stoi(std::string(pids.at(i, 0))));
+  REQUIRE(frozen.size() > 1);
+  for (const pid_t pid : frozen) REQUIRE(::kill(pid, SIGSTOP) == 0);
+  std::vector<std::future<Stored>> waiting;
+  for (int r = 1; r < 5; ++r) waiting.push_back(submit(*ingestor, batch_of(round(r))));
+  for (auto& future : waiting) {
+    REQUIRE(future.wait_for(20s) == std::future_status::ready);
+    CHECK(future.get().state == Stored::State::busy);
+  }
+  CHECK(ingestor->counters().away);
+  for (const pid_t pid : frozen) ::kill(pid, SIGCONT);
+  for (int r = 1; r < 5; ++r) {
+    Stored stored;
+    do stored = stored_of(*ingestor, round(r));
+    while (stored.state == Stored::State::busy);
+    CHECK(stored.accepted + stored.duplicates == 20);
+  }
+  CHECK(samples_in(dsn).size() == 5 * 20);
+
+  for (const pid_t pid : frozen) ::kill(pid, SIGSTOP);
+  auto lost = submit(*ingestor, batch_of(round(9)));
+  const auto begin = std::chrono::steady_clock::now();
+  ingestor->stop();
+  CHECK(std::chrono::steady_clock::now() - begin < 10s);
+  CHECK(lost.get().state == Stored::State::busy);
+  for (const pid_t pid : frozen) ::kill(pid, SIGCONT);
 }
