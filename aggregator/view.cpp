@@ -73,7 +73,8 @@ FleetView Engine::view() const {
     const ModelInfo& info = models[g];
     const Scale* scale =
         info.scale >= 0 ? scales[static_cast<std::size_t>(info.scale)].get() : nullptr;
-    if (scale != nullptr && scale->started()) {
+    // A model that came after the last tick joins its scale with the next one.
+    if (scale != nullptr && scale->started() && info.local != none) {
       rows.push_back({g, scale, info.local});
     } else if (scale != nullptr || (info.unsettled && !info.unsettled->waiting.empty())) {
       rows.push_back({g, nullptr, none});

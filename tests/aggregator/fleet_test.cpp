@@ -352,6 +352,22 @@ TEST_CASE("a model is seen from its first sample on") {
   CHECK(view.at == at(0));
 }
 
+TEST_CASE("a model that comes between two ticks is shown as learning") {
+  Fleet fleet(quick(), topology());
+  const auto samples = stream(1, [](int, int, int) { return 0.0; });
+  for (int t = 0; t < 20; ++t) {
+    for (const Sample& s : samples[static_cast<std::size_t>(t)])
+      if (s.model < n_models - 1) feed(fleet, s);
+    fleet.advance();
+  }
+  // Its interval is declared, so its scale is known; it joins that with the tick that is still open.
+  feed(fleet, {n_models - 1, 0, 20, 1.5, "v1"});
+  const FleetView view = fleet.view();
+  REQUIRE(view.models.size() == n_models);
+  CHECK(view.models.back().id == "m147");
+  CHECK(view.models.back().state == ModelView::State::learning);
+}
+
 TEST_CASE("an event that is told twice is one") {
   Fleet fleet(quick(), topology());
   Event deploy;
