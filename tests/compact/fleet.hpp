@@ -71,8 +71,7 @@ class Log {
       if (!known_[row.set->id]) {
         known_[row.set->id] = row.set;
         piece.unsaved_sets.push_back(row.set);
-        for (const Series& s : row.set->series)
-          piece.unsaved_series.push_back({s.id, row.set->model, s.metric, s.kind});
+        piece.unsaved_series.push_back({row.set, 0});
       }
     }
     return commit;
