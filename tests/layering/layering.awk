@@ -10,6 +10,7 @@ BEGIN {
   pure("anomaly", "")
   pure("aggregator", "schema anomaly")
   pure("router", "schema")
+  pure("query", "schema")
   pure("decode", "schema")
   pure("simulator", "schema")
   io("http", "log")
@@ -18,14 +19,16 @@ BEGIN {
   io("scrape", "schema decode collector http log")
   io("channels", "schema router http log")
   io("dashboards", "schema store http log")
-  io("app", "schema anomaly aggregator router decode simulator http store collector scrape channels dashboards log")
+  io("query_api", "schema store query http log")
+  io("app", "schema query query_api anomaly aggregator router decode simulator http store collector scrape channels dashboards log")
 
   # Whose headers a folder holds. base/log.hpp is the one header with a target of its own.
-  split("base schema anomaly aggregator router simulator http collector dashboards app", plain, " ")
+  split("base schema anomaly query aggregator router simulator http collector dashboards app", plain, " ")
   for (i in plain) module_of_folder[plain[i]] = plain[i]
   module_of_folder["schema/store"] = "store"
   module_of_folder["collector/decode"] = "decode"
   module_of_folder["collector/scrape"] = "scrape"
+  module_of_folder["query/api"] = "query_api"
   module_of_folder["router/channels"] = "channels"
 }
 
