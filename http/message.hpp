@@ -25,6 +25,9 @@ struct Request {
   std::vector<char> body;
   std::string peer;        // the sender's address, without its port
   Headers path_arguments;  // what stood for {id} and the like in the route's pattern
+  // Whether the sender has closed its side meanwhile, so that nobody waits for the answer. For handlers that
+  // take long, on the I/O thread, until they have answered. Empty when nobody can know.
+  std::function<bool()> gone;
 
   std::string_view body_text() const { return {body.data(), body.size()}; }
   std::string_view header(std::string_view name) const;    // any case; empty when absent

@@ -1,5 +1,7 @@
 #include "http/server.hpp"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
@@ -14,6 +16,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <cerrno>
 #include <exception>
 #include <unordered_set>
 #include <vector>
@@ -100,6 +103,14 @@ std::string on_one_line(std::string_view value) {
     if (static_cast<unsigned char>(c) < 0x20 && c != '\t') c = ' ';
   }
   return out;
+}
+
+// Whether the other side has sent its last byte. A client that closes only its sending half is rare, and one
+// that does so while it waits for a long answer rarer still.
+bool closed_by_peer(tcp::socket& socket) {
+  char byte = 0;
+  const auto n = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 struct Session {
@@ -365,6 +376,7 @@ asio::awaitable<Next> Server::State::exchange(Session& session) {
   request.body = std::move(whole.body());
   request.peer = session.peer;
   request.path_arguments = std::move(match.arguments);
+  request.gone = [&session] { return closed_by_peer(session.socket); };
 
   Response response = co_await answer(*match.handler, std::move(request), session);
   if (session.cancelled) co_return Next::close;

@@ -66,12 +66,6 @@ struct Aggregates {
   std::vector<Aggregate> windows;  // labels.size() × steps; count 0: nothing there
 };
 
-// The value of a label; empty when it has none.
-inline std::string_view value_of(const Labels& labels, std::string_view name) {
-  for (const Label& label : labels)
-    if (label.name == name) return label.value;
-  return {};
-}
 void set_label(Labels& labels, std::string_view name, std::string_view value);  // empty: takes it off
 // {a="b"}: for messages.
 std::string to_text(const Labels& labels);

@@ -8,10 +8,13 @@
 #include <vector>
 
 #include "base/result.hpp"
-#include "query/matcher.hpp"
+#include "schema/matcher.hpp"
 #include "schema/time.hpp"
 
 namespace muster::query {
+
+// All of them hold for what is selected.
+using Selector = std::vector<Matcher>;
 
 enum class Type { scalar, vector, range, text };
 std::string_view to_word(Type type);  // "scalar", "instant vector", …
@@ -54,7 +57,7 @@ struct Expression {
   std::string text;
 
   // selector; subquery: range, step, offset, at
-  Matchers matchers;
+  Selector matchers;
   std::size_t index = 0;  // of a selector, in the order of the text
   Duration range{0};      // 0: an instant vector
   Duration step{0};       // of a subquery; 0: the default
@@ -87,7 +90,7 @@ Result<ExpressionPtr> parse(std::string_view text);
 
 // Reads name{a="b",…} alone, as `match[]` has it: `up`, `{job=~"a|b"}`. At least one matcher must not match
 // the empty string. metric_is_name: the label `metric` means `__name__`, as muster's own endpoints have it.
-Result<Matchers> parse_selector(std::string_view text, bool metric_is_name = false);
+Result<Selector> parse_selector(std::string_view text, bool metric_is_name = false);
 
 // Whether a name may stand before an = sign without quotes: [a-zA-Z_][a-zA-Z0-9_]*.
 bool is_label_name(std::string_view name);

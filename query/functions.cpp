@@ -43,7 +43,7 @@ double increments(const Window& w) {
   return sum_of(w.values.subspan(static_cast<std::size_t>(from)));
 }
 
-bool is_delta(Kind kind) { return static_cast<int>(kind) == 3 || static_cast<int>(kind) == 4; }
+bool is_delta(Kind kind) { return kind == Kind::delta || kind == Kind::delta_bucket; }
 
 // The difference between the last and the first sample, resets of a counter made good, stretched to the
 // window's ends as far as they are likely to belong to the series: to an end that is nearer than 1.1 mean

@@ -61,7 +61,7 @@ class Parser {
     return expression;
   }
 
-  Matchers selector_alone() {
+  Selector selector_alone() {
     Expression selector;
     if (token_.is == Token::Is::name) {
       add_name(selector, take().text);
@@ -682,11 +682,11 @@ Result<ExpressionPtr> parse(std::string_view text) {
   }
 }
 
-Result<Matchers> parse_selector(std::string_view text, bool metric_is_name) {
+Result<Selector> parse_selector(std::string_view text, bool metric_is_name) {
   if (text.size() > query_bytes_max)
     return Error{"bad_data", "the selector has more than " + std::to_string(query_bytes_max) + " bytes"};
   try {
-    Matchers matchers = Parser(text).selector_alone();
+    Selector matchers = Parser(text).selector_alone();
     if (metric_is_name)
       for (Matcher& m : matchers)
         if (m.name == "metric") m.name = "__name__";

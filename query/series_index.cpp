@@ -174,7 +174,7 @@ void SeriesIndex::add(const SeriesSet& set) {
 
   const ModelAttributes& a = set.attributes;
   const std::pair<std::string_view, std::string_view> said[] = {
-      {"version", a.version}, {"region", a.region}, {"family", a.family}, {"team", a.team}};
+      {"version", a.version}, {"region", a.region}, {"family", a.family}, {"team", a.team}, {"environment", a.environment}};
   std::string attributes;
   for (const auto& [name, value] : said) {
     attributes += value;
@@ -220,9 +220,9 @@ std::size_t SeriesIndex::bytes() const {
   return sum;
 }
 
-std::vector<SeriesNumber> SeriesIndex::select(const Matchers& matchers, std::size_t max) const {
+std::vector<SeriesNumber> SeriesIndex::select(const Selector& matchers, std::size_t max) const {
   const State& s = *state_;
-  // Matchers that a series without the label fails give lists, which are intersected; the others are asked
+  // Selector that a series without the label fails give lists, which are intersected; the others are asked
   // of each that is left.
   std::optional<std::vector<SeriesNumber>> found;
   struct Check {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "query/matcher.hpp"
+#include "query/expression.hpp"
 #include "schema/series.hpp"
 
 namespace muster::query {
@@ -38,7 +38,7 @@ class SeriesIndex {
   std::size_t bytes() const;  // of memory, about
 
   // Those for which all matchers hold, ascending. `max` + 1 of them at most, so that "too many" is seen.
-  std::vector<SeriesNumber> select(const Matchers& matchers, std::size_t max) const;
+  std::vector<SeriesNumber> select(const Selector& matchers, std::size_t max) const;
 
   Labels labels(SeriesNumber series) const;
   SeriesId id(SeriesNumber series) const;
