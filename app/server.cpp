@@ -25,6 +25,7 @@
 #include "collector/scrape/scraper.hpp"
 #include "dashboards/live.hpp"
 #include "dashboards/routes.hpp"
+#include "query/api/routes.hpp"
 #include "schema/store/control.hpp"
 #include "schema/store/embedded.hpp"
 #include "schema/store/ingestor.hpp"
@@ -75,12 +76,14 @@ struct Server::State {
   // In the order in which they need each other; destroyed in the opposite one.
   std::optional<store::EmbeddedPostgres> postgres;
   Tail tail;
+  query::Catalogue catalogue;
   std::optional<store::Ingestor> ingestor;
   std::optional<dashboards::Live> live;
   std::optional<Desk> desk;
   std::optional<Pipeline> pipeline;
   std::optional<Outbox> outbox;
   std::optional<scrape::Scraper> scraper;
+  std::optional<query::Runner> queries;
   std::optional<http::Server> http;
 
   collector::CountersPtr senders = std::make_shared<collector::Counters>();
@@ -246,6 +249,21 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   page.gauge("muster_notice_last_delay_seconds",
              "From the decision to the arrival of the last notice", out.last_delay_seconds);
 
+  const query::QueryCounters& asked = queries->counters();
+  page.counter("muster_query_total", "Queries asked", n(asked.queries));
+  page.counter("muster_query_failed_total", "Queries that ended with an error, by its kind",
+               n(asked.failed - asked.canceled - asked.timeouts), {{"reason", "refused"}});
+  page.counter("muster_query_failed_total", "Queries that ended with an error, by its kind", n(asked.canceled),
+               {{"reason", "canceled"}});
+  page.counter("muster_query_failed_total", "Queries that ended with an error, by its kind", n(asked.timeouts),
+               {{"reason", "timeout"}});
+  page.gauge("muster_query_waiting", "Queries that run or wait for a worker", n(asked.waiting));
+  page.counter("muster_query_seconds_total", "Wall clock spent on the workers of queries", asked.seconds);
+  const auto [indexed, index_bytes] = queries->catalogue().look(
+      [](const query::SeriesIndex& index) { return std::pair(index.size(), index.bytes()); });
+  page.gauge("muster_query_series", "Series that can be asked for, each version of a model its own", n(indexed));
+  page.gauge("muster_query_index_bytes", "Memory of the index of series", n(index_bytes));
+
   const http::Counters& web = http->counters();
   page.counter("muster_http_requests_total", "Requests handed to a handler", n(web.requests));
   page.counter("muster_http_refused_total",
@@ -322,6 +340,7 @@ http::Routes Server::State::routes() {
   collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders,
                         metadata);
   dashboards::add_routes(routes, *live, *desk);
+  query::add_routes(routes, *queries);
 
   store::Control control(control_dsn);
   const std::optional<store::StoredTopology> stored = control.load_topology();
@@ -413,7 +432,10 @@ int Server::State::run() {
   ingest.registry.future_max = settings.future_max;
   ingest.queue_bytes_max = settings.queue_bytes_max;
   ingestor.emplace(std::move(ingest), wall_clock,
-                   [this](LogBatch batch) { tail.push(std::move(batch)); });
+                   [this](LogBatch batch) {
+                     catalogue.observe(batch);
+                     tail.push(std::move(batch));
+                   });
 
   live.emplace(io.get_executor());
   desk.emplace(io, control_dsn, settings.router, wall_clock, *live);
@@ -438,6 +460,11 @@ int Server::State::run() {
   outside.workers = decoders.get_executor();
   outside.clock = wall_clock;
   scraper.emplace(io, settings.scrape, std::move(outside));
+  query::Settings ask;
+  ask.dsn = data_dsn;
+  ask.shards = settings.shards;
+  queries.emplace(std::move(ask), catalogue);
+  queries->fill();
 
   {
     const std::lock_guard lock(mutex);
@@ -495,6 +522,7 @@ int Server::run() {
   // PostgreSQL last, when nobody needs it any more.
   state_->http.reset();
   state_->scraper.reset();
+  state_->queries.reset();
   state_->outbox.reset();
   state_->pipeline.reset();
   state_->desk.reset();

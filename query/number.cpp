@@ -35,7 +35,9 @@ void append_fixed(std::string& out, double value) {
     text.remove_prefix(1);
   }
   const std::size_t e = text.find('e');
-  const int exponent = std::atoi(text.data() + e + 1);
+  int exponent = 0;
+  const std::size_t sign = text[e + 1] == '+' ? 1 : 0;  // which from_chars does not take
+  std::from_chars(text.data() + e + 1 + sign, end, exponent);
   std::string digits;
   for (const char c : text.substr(0, e))
     if (c != '.') digits += c;

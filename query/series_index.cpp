@@ -61,12 +61,15 @@ struct Pair {
   friend bool operator==(const Pair&, const Pair&) = default;
 };
 
+// Labels that many series have in common, in `pairs` at [first, first + count).
+struct List {
+  std::uint32_t first = 0, count = 0;
+};
+
+// A series: what its metric says, and what its model says.
 struct Entry {
   SeriesId id{};
-  std::uint32_t first = 0;  // its labels stand in `pairs` at [first, first + count)
-  Symbol model = 0;
-  std::uint8_t count = 0;
-  Kind kind = Kind::gauge;
+  std::uint32_t metric = 0, owner = 0;  // in `lists`
 };
 
 std::uint64_t key_of(Pair pair) { return std::uint64_t{pair.name} << 32 | pair.value; }
@@ -112,7 +115,10 @@ ParsedMetric parse_metric(std::string_view metric) {
 struct SeriesIndex::State {
   Symbols symbols;
   std::vector<Entry> entries;
+  std::vector<Kind> kinds;  // of each
   std::vector<Pair> pairs;
+  std::vector<List> lists;
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> metrics, owners;  // by the hash of what they say
   absl::flat_hash_map<std::uint64_t, SeriesNumber> numbers;  // hash of (series, attributes)
   absl::flat_hash_map<std::uint64_t, std::vector<SeriesNumber>> postings;  // of (name, value), ascending
   absl::flat_hash_map<Symbol, std::vector<Symbol>> values;                 // of each label name, as they came
@@ -123,18 +129,33 @@ struct SeriesIndex::State {
   std::vector<SeriesNumber> slots;
   absl::flat_hash_map<Symbol, std::vector<SetId>> models;
 
-  void label(Entry& entry, SeriesNumber number, Symbol name, std::string_view text) {
-    const Pair pair{name, symbols.of(text)};
-    pairs.push_back(pair);
-    ++entry.count;
-    std::vector<SeriesNumber>& list = postings[key_of(pair)];
-    if (list.empty()) values[name].push_back(pair.value);
-    list.push_back(number);
+  void label(List& list, std::string_view name, std::string_view text) {
+    pairs.push_back({symbols.of(name), symbols.of(text)});
+    ++list.count;
+  }
+  std::uint32_t metric(std::string_view text) {
+    const auto [known, fresh] = metrics.try_emplace(hash64(text), static_cast<std::uint32_t>(lists.size()));
+    if (!fresh) return known->second;
+    List list{static_cast<std::uint32_t>(pairs.size()), 0};
+    const ParsedMetric parsed = parse_metric(text);
+    if (!parsed.name.empty()) label(list, "__name__", parsed.name);
+    for (const Label& of : parsed.labels) label(list, is_own(of.name) ? "exported_" + of.name : of.name, of.value);
+    lists.push_back(list);
+    return known->second;
+  }
+  std::span<const Pair> pairs_of(std::uint32_t list) const {
+    return {pairs.data() + lists[list].first, lists[list].count};
+  }
+  template <class Take>
+  void for_each(const Entry& entry, const Take& take) const {
+    for (const Pair& pair : pairs_of(entry.metric)) take(pair);
+    for (const Pair& pair : pairs_of(entry.owner)) take(pair);
   }
 
   const Pair* find(const Entry& entry, Symbol name) const {
-    for (std::uint32_t i = 0; i < entry.count; ++i)
-      if (pairs[entry.first + i].name == name) return &pairs[entry.first + i];
+    for (const std::uint32_t list : {entry.metric, entry.owner})
+      for (const Pair& pair : pairs_of(list))
+        if (pair.name == name) return &pair;
     return nullptr;
   }
 
@@ -149,14 +170,14 @@ struct SeriesIndex::State {
     std::vector<SeriesNumber> out;
     const auto all = values.find(name);
     if (all == values.end()) return out;
-    std::size_t lists = 0;
+    std::size_t used = 0;
     for (const Symbol value : all->second) {
       if (!m.matches(symbols.text(value))) continue;
       const auto& list = postings.at(key_of({name, value}));
       out.insert(out.end(), list.begin(), list.end());
-      ++lists;
+      ++used;
     }
-    if (lists > 1) std::sort(out.begin(), out.end());
+    if (used > 1) std::sort(out.begin(), out.end());
     return out;
   }
 };
@@ -173,35 +194,37 @@ void SeriesIndex::add(const SeriesSet& set) {
   s.models[model].push_back(set.id);
 
   const ModelAttributes& a = set.attributes;
-  const std::pair<std::string_view, std::string_view> said[] = {
-      {"version", a.version}, {"region", a.region}, {"family", a.family}, {"team", a.team}, {"environment", a.environment}};
-  std::string attributes;
+  const std::pair<std::string_view, std::string_view> said[] = {{"model", set.model}, {"version", a.version},
+                                                                {"region", a.region}, {"family", a.family},
+                                                                {"team", a.team},     {"environment", a.environment}};
+  std::string all;
   for (const auto& [name, value] : said) {
-    attributes += value;
-    attributes += '\xff';
+    all += value;
+    all += '\xff';
   }
-  const std::uint64_t under = hash64(attributes);
+  const std::uint64_t owner_hash = hash64(all);
+  const auto [owner, new_owner] = s.owners.try_emplace(owner_hash, static_cast<std::uint32_t>(s.lists.size()));
+  if (new_owner) {
+    List list{static_cast<std::uint32_t>(s.pairs.size()), 0};
+    for (const auto& [name, value] : said)
+      if (!value.empty()) s.label(list, name, value);
+    s.lists.push_back(list);
+  }
   for (const Series& series : set.series) {
     const auto number = static_cast<SeriesNumber>(s.entries.size());
     const auto id = static_cast<std::uint64_t>(series.id);
     const std::string_view id_bytes(reinterpret_cast<const char*>(&id), sizeof id);
-    const auto [known, is_new] = s.numbers.try_emplace(hash64(id_bytes, under), number);
+    const auto [known, is_new] = s.numbers.try_emplace(hash64(id_bytes, owner_hash), number);
     s.slots.push_back(known->second);
     if (!is_new) continue;
-    Entry entry;
-    entry.id = series.id;
-    entry.first = static_cast<std::uint32_t>(s.pairs.size());
-    entry.model = model;
-    entry.kind = series.kind;
-    const ParsedMetric metric = parse_metric(series.metric);
-    if (!metric.name.empty()) s.label(entry, number, s.symbols.of("__name__"), metric.name);
-    s.label(entry, number, s.symbols.of("model"), set.model);
-    for (const auto& [name, value] : said)
-      if (!value.empty()) s.label(entry, number, s.symbols.of(name), value);
-    for (const Label& label : metric.labels)
-      if (entry.count < 255)
-        s.label(entry, number, s.symbols.of(is_own(label.name) ? "exported_" + label.name : label.name), label.value);
+    const Entry entry{series.id, s.metric(series.metric), owner->second};
     s.entries.push_back(entry);
+    s.kinds.push_back(series.kind);
+    s.for_each(entry, [&](const Pair& pair) {
+      std::vector<SeriesNumber>& list = s.postings[key_of(pair)];
+      if (list.empty()) s.values[pair.name].push_back(pair.value);
+      list.push_back(number);
+    });
   }
 }
 
@@ -210,7 +233,9 @@ std::size_t SeriesIndex::size() const { return state_->entries.size(); }
 
 std::size_t SeriesIndex::bytes() const {
   const State& s = *state_;
-  std::size_t sum = s.symbols.bytes() + s.entries.capacity() * sizeof(Entry) + s.pairs.capacity() * sizeof(Pair) +
+  std::size_t sum = s.symbols.bytes() + s.entries.capacity() * sizeof(Entry) + s.kinds.capacity() +
+                    s.pairs.capacity() * sizeof(Pair) + s.lists.capacity() * sizeof(List) +
+                    (s.metrics.capacity() + s.owners.capacity()) * 17 +
                     s.slots.capacity() * sizeof(SeriesNumber) + s.numbers.capacity() * 17 +
                     s.sets.capacity() * (sizeof(State::Set) + 9) + s.postings.capacity() * 33 +
                     s.values.capacity() * 33 + s.models.capacity() * 33;
@@ -267,21 +292,19 @@ std::vector<SeriesNumber> SeriesIndex::select(const Selector& matchers, std::siz
 
 Labels SeriesIndex::labels(SeriesNumber series) const {
   const State& s = *state_;
-  const Entry& entry = s.entries[series];
   Labels out;
-  out.reserve(entry.count);
-  for (std::uint32_t i = 0; i < entry.count; ++i) {
-    const Pair& pair = s.pairs[entry.first + i];
+  s.for_each(s.entries[series], [&](const Pair& pair) {
     out.push_back({std::string(s.symbols.text(pair.name)), std::string(s.symbols.text(pair.value))});
-  }
+  });
   std::sort(out.begin(), out.end(), [](const Label& a, const Label& b) { return a.name < b.name; });
   return out;
 }
 
 SeriesId SeriesIndex::id(SeriesNumber series) const { return state_->entries[series].id; }
-Kind SeriesIndex::kind(SeriesNumber series) const { return state_->entries[series].kind; }
+Kind SeriesIndex::kind(SeriesNumber series) const { return state_->kinds[series]; }
 std::string_view SeriesIndex::model(SeriesNumber series) const {
-  return state_->symbols.text(state_->entries[series].model);
+  // The model is never empty, so it stands first.
+  return state_->symbols.text(state_->pairs_of(state_->entries[series].owner).front().value);
 }
 
 std::span<const SeriesNumber> SeriesIndex::slots(SetId set) const {
@@ -304,8 +327,7 @@ std::vector<std::string> SeriesIndex::names(const std::vector<SeriesNumber>* of)
     for (const auto& [name, values] : s.values) found.push_back(name);
   } else {
     for (const SeriesNumber number : *of)
-      for (std::uint32_t i = 0; i < s.entries[number].count; ++i)
-        found.push_back(s.pairs[s.entries[number].first + i].name);
+      s.for_each(s.entries[number], [&](const Pair& pair) { found.push_back(pair.name); });
     std::sort(found.begin(), found.end());
     found.erase(std::unique(found.begin(), found.end()), found.end());
   }

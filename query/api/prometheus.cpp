@@ -208,16 +208,6 @@ Result<http::Response> label_values(Context& context, const Asked& asked) {
   }));
 }
 
-std::string_view type_of(Kind kind) {
-  switch (kind) {
-    case Kind::counter:
-    case Kind::delta: return "counter";
-    case Kind::bucket:
-    case Kind::delta_bucket: return "histogram";
-    default: return "gauge";
-  }
-}
-
 // Prometheus's list of label sets; with details=true, beside it and in its order, what muster knows more.
 Result<http::Response> series(Context& context, const Asked& asked) {
   const auto limit = asked.parameters.number("limit", all, all);
@@ -253,31 +243,6 @@ Result<http::Response> series(Context& context, const Asked& asked) {
   return succeeded(context, std::move(data), asked.packs, warnings, details ? more : std::string());
 }
 
-Result<http::Response> metadata(Context& context, const Asked& asked) {
-  const auto limit = asked.parameters.number("limit", all, all);
-  if (!limit) return limit.error();
-  const std::string wanted(asked.parameters.text("metric"));
-  std::string data = "{";
-  context.catalogue.look([&](const SeriesIndex& index) {
-    std::vector<std::string> names = wanted.empty() ? index.values("__name__") : std::vector<std::string>{wanted};
-    std::size_t n = 0;
-    for (const std::string& name : names) {
-      Selector selector;
-      selector.push_back({"__name__", Matcher::Op::equal, name, nullptr});
-      const std::vector<SeriesNumber> first = index.select(selector, 1);
-      if (first.empty() || n == *limit) continue;
-      if (n++ > 0) data += ',';
-      append_string(data, name);
-      data += R"(:[{"type":)";
-      append_string(data, type_of(index.kind(first.front())));
-      data += R"(,"help":"","unit":""}])";
-    }
-    return 0;
-  });
-  data += '}';
-  return succeeded(context, std::move(data), asked.packs);
-}
-
 }  // namespace
 
 void add_prometheus(http::Routes& routes, Runner& runner) {
@@ -292,7 +257,6 @@ void add_prometheus(http::Routes& routes, Runner& runner) {
     routes.add(http::Method::get, path, with(work));
     routes.add(http::Method::post, path, with(work));
   }
-  routes.add(http::Method::get, "/api/v1/metadata", with(metadata));
   routes.add(http::Method::get, "/api/v1/label/{name}/values", [&runner](http::Request request) {
     // The name stands in the path; to the job it is a parameter like the others, first so that it counts.
     std::string name;
