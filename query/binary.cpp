@@ -32,6 +32,9 @@ bool compare(Operator op, double a, double b) {
   }
 }
 
+// Whether the result is still the metric's own number. atan2 keeps the name, as Prometheus 2.42 has it.
+bool keeps_name(Operator op) { return is_comparison(op) || op == Operator::atan2; }
+
 // Series of one side by the labels they are matched by.
 using Groups = absl::flat_hash_map<std::string, std::vector<std::size_t>>;
 
@@ -140,7 +143,7 @@ Columns match_vectors(const Expression& e, Columns left, Columns right) {
     }
     for (const std::size_t o : found->second) {
       Labels labels = many.labels[s];
-      if (!comparison) drop_name(labels);
+      if (!keeps_name(e.op)) drop_name(labels);
       if (one_to_one) {
         // A comparison that filters keeps the name unless on() leaves it out.
         Labels fewer;
@@ -198,7 +201,7 @@ Columns with_scalar(const Expression& e, Columns vector, const Columns& scalar, 
         present[i] = 0;
       }
     }
-    if (!comparison || e.returns_bool) drop_name(vector.labels[s]);
+    if (!keeps_name(e.op) || e.returns_bool) drop_name(vector.labels[s]);
   }
   drop_absent(vector);
   join_equal(vector);

@@ -16,6 +16,7 @@ struct Steps {
   Timestamp start;
   Duration step{1};
   std::size_t count = 1;
+  Duration beyond{0};  // from the last of them to the end that was asked for, which `@ end()` means
   Timestamp at(std::size_t i) const { return start + step * static_cast<std::int64_t>(i); }
   Timestamp last() const { return at(count - 1); }
 };

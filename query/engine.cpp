@@ -219,7 +219,7 @@ class Slide {
 class Evaluator {
  public:
   Evaluator(const Steps& steps, std::vector<Loaded>& loaded, const Limits& limits, const Stop& stop)
-      : times_{steps.start, steps.last()}, loaded_(loaded), limits_(limits), stop_(stop) {}
+      : times_{steps.start, steps.last() + steps.beyond}, loaded_(loaded), limits_(limits), stop_(stop) {}
 
   Value value(const Expression& e, const Steps& steps) {
     look();

@@ -65,7 +65,7 @@ void collect(const Expression& e, const Steps& steps, const Times& times, const 
 
 std::vector<Selection> selections(const Expression& expression, const Steps& steps, const Limits& limits) {
   std::vector<Selection> out;
-  collect(expression, steps, {steps.start, steps.last()}, limits, nullptr, out);
+  collect(expression, steps, {steps.start, steps.last() + steps.beyond}, limits, nullptr, out);
   return out;
 }
 

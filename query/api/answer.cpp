@@ -19,34 +19,66 @@ double since(SteadyClock::time_point began) {
 constexpr Timestamp earliest{0};
 constexpr Timestamp latest = from_seconds(253'402'300'799);
 
+// Ends the work with a refusal of the store; answer() and load() turn it into an Error.
+struct Refused {
+  Error error;
+};
+
 // Reads the samples of `series` from the database and appends them.
 void read(Context& context, const std::vector<SeriesNumber>& series, Timestamp from, Timestamp to,
           Explanation::Part& part, Samples& out) {
   if (series.empty() || to < earliest || to < from) return;
-  const auto stopped = [&context] { return context.stop.why.load() != Stop::Why::no; };
+  const auto began = SteadyClock::now();
   std::vector<Samples::Series> heads;
-  const store::WantedSeries wants = context.catalogue.look([&](const SeriesIndex& index) {
+  const Places where = context.catalogue.look([&](const SeriesIndex& index) {
     for (const SeriesNumber number : series) heads.push_back({index.labels(number), index.kind(number), 0, 0});
-    return wanted(index, series, context.settings.shards);
+    return places(index, series, context.settings.shards);
   });
-  store::ReadSamples found = context.reader.read(wants, std::max(from, earliest), std::min(to, latest),
-                                                 context.settings.limits.samples_max, stopped);
-  const std::size_t base = out.at.size();
-  if (base == 0) {
-    out.at = std::move(found.at);
-    out.values = std::move(found.values);
-  } else {
-    out.at.insert(out.at.end(), found.at.begin(), found.at.end());
-    out.values.insert(out.values.end(), found.values.begin(), found.values.end());
+  Result<std::vector<store::Samples>> found =
+      context.history.samples(where.slots, std::max(from, earliest), std::min(to, latest) + Duration(1));
+  if (!found) throw Refused{{"execution", found.error().what}};
+  part.read = context.history.counts();
+
+  // A series that stood in several sets is joined from its slots.
+  std::vector<std::vector<std::uint32_t>> slots_of(series.size());
+  std::size_t all = out.at.size();
+  for (std::size_t i = 0; i < where.series.size(); ++i) {
+    if ((*found)[i].ts.empty()) continue;
+    slots_of[where.series[i]].push_back(static_cast<std::uint32_t>(i));
+    all += (*found)[i].ts.size();
   }
-  for (std::size_t i = 0; i < heads.size(); ++i) {
-    const std::size_t count = found.first[i + 1] - found.first[i];
-    if (count == 0) continue;
-    heads[i].first = base + found.first[i];
-    heads[i].count = count;
-    out.series.push_back(std::move(heads[i]));
+  out.at.reserve(all);
+  out.values.reserve(all);
+  std::vector<std::pair<std::int64_t, double>> joined;
+  for (std::size_t s = 0; s < series.size(); ++s) {
+    heads[s].first = out.at.size();
+    if (slots_of[s].size() == 1) {
+      const store::Samples& samples = (*found)[slots_of[s].front()];
+      for (std::size_t i = 0; i < samples.ts.size(); ++i) {
+        if (is_null(samples.values[i])) continue;
+        out.at.push_back(samples.ts[i].us);
+        out.values.push_back(samples.values[i]);
+      }
+    } else if (!slots_of[s].empty()) {
+      joined.clear();
+      for (const std::uint32_t slot : slots_of[s]) {
+        const store::Samples& samples = (*found)[slot];
+        for (std::size_t i = 0; i < samples.ts.size(); ++i)
+          if (!is_null(samples.values[i])) joined.emplace_back(samples.ts[i].us, samples.values[i]);
+      }
+      std::stable_sort(joined.begin(), joined.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+      for (const auto& [at, value] : joined) {
+        if (out.at.size() > heads[s].first && out.at.back() == at) continue;
+        out.at.push_back(at);
+        out.values.push_back(value);
+      }
+    }
+    heads[s].count = out.at.size() - heads[s].first;
+    part.samples += heads[s].count;
+    if (heads[s].count > 0) out.series.push_back(std::move(heads[s]));
   }
-  std::move(found.report.parts.begin(), found.report.parts.end(), std::back_inserter(part.read.parts));
+  part.level = "samples";
+  part.read_milliseconds = since(began);
 }
 
 // The newest sample at or before `to`, from memory where that is certain; the rest is left in `series`.
@@ -101,7 +133,11 @@ Result<Samples> load(Context& context, const Selector& selector, Timestamp from,
   part.series = series->size();
   part.select_milliseconds = since(began);
   Samples out;
-  read(context, *series, from, to, part, out);
+  try {
+    read(context, *series, from, to, part, out);
+  } catch (const Refused& refused) {
+    return refused.error;
+  }
   return out;
 }
 
@@ -116,7 +152,11 @@ Result<Samples> load_newest(Context& context, const Selector& selector, Timestam
   take_newest(context, *series, from, to, part, out);
   part.select_milliseconds = since(began);
   Samples rest;
-  read(context, *series, from, to, part, rest);
+  try {
+    read(context, *series, from, to, part, rest);
+  } catch (const Refused& refused) {
+    return refused.error;
+  }
   for (Samples::Series& held : rest.series) {
     const std::size_t newest = held.first + held.count - 1;
     out.series.push_back({std::move(held.labels), held.kind, out.at.size(), 1});
@@ -142,13 +182,17 @@ Result<Value> answer(Context& context, const Expression& expression, const Steps
     part.select_milliseconds = since(began);
     if (want.newest_only) take_newest(context, *series, want.from, want.to, part, loaded[i].samples);
     if (!series->empty() && !began_reading) {
-      context.reader.begin();
+      context.history.begin();
       began_reading = true;
     }
-    read(context, *series, want.from, want.to, part, loaded[i].samples);
+    try {
+      read(context, *series, want.from, want.to, part, loaded[i].samples);
+    } catch (const Refused& refused) {
+      return refused.error;
+    }
     explanation.parts.push_back(std::move(part));
   }
-  context.reader.end();
+  context.history.end();
   const auto began = SteadyClock::now();
   Result<Value> value = evaluate(expression, steps, loaded, context.settings.limits, context.stop);
   explanation.evaluate_milliseconds = since(began);
@@ -159,19 +203,20 @@ std::string to_json(const Explanation& explanation) {
   namespace json = boost::json;
   json::array parts;
   for (const Explanation::Part& part : explanation.parts) {
-    json::array reads;
-    for (const store::ReadReport::Part& read : part.read.parts)
-      reads.push_back(json::object{{"source", read.source},
-                                   {"partitions", read.partitions},
-                                   {"rows", read.rows},
-                                   {"bytes", read.bytes},
-                                   {"samples", read.samples},
-                                   {"milliseconds", read.milliseconds}});
-    parts.push_back(json::object{{"selector", part.selector},
-                                 {"series", part.series},
-                                 {"from_newest", part.from_newest},
-                                 {"select_milliseconds", part.select_milliseconds},
-                                 {"reads", std::move(reads)}});
+    json::object one{{"selector", part.selector},
+                     {"series", part.series},
+                     {"from_newest", part.from_newest},
+                     {"select_milliseconds", part.select_milliseconds}};
+    if (!part.level.empty()) {
+      one["level"] = part.level;
+      one["samples"] = part.samples;
+      one["log_rows"] = part.read.log_rows;
+      one["log_bytes"] = part.read.log_bytes;
+      one["blocks"] = part.read.blocks;
+      one["block_bytes"] = part.read.block_bytes;
+      one["read_milliseconds"] = part.read_milliseconds;
+    }
+    parts.push_back(std::move(one));
   }
   return json::serialize(json::object{{"selectors", std::move(parts)},
                                       {"evaluate_milliseconds", explanation.evaluate_milliseconds}});

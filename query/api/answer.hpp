@@ -15,7 +15,10 @@ struct Explanation {
     std::size_t series = 0;
     std::size_t from_newest = 0;  // answered from the newest values in memory
     double select_milliseconds = 0;
-    store::ReadReport read;
+    std::string level;  // what was read: samples, or the rollup that was enough: 1m, 5m, 1h, 1d
+    std::size_t samples = 0;  // or buckets
+    store::History::Counts read;
+    double read_milliseconds = 0;
   };
   std::vector<Part> parts;
   double evaluate_milliseconds = 0;

@@ -1,7 +1,6 @@
 #include "query/api/catalogue.hpp"
 
-#include <algorithm>
-#include <map>
+#include <limits>
 
 #include <absl/container/flat_hash_set.h>
 
@@ -19,9 +18,12 @@ void Catalogue::add(std::span<const SeriesSetPtr> sets) {
 
 void Catalogue::observe(const LogBatch& batch) {
   add(batch.new_sets);
+  observe(batch.rows);
+}
+
+void Catalogue::observe(const LogRows& rows) {
   const std::shared_lock lock(mutex_);
   const std::lock_guard newest_lock(newest_mutex_);
-  const LogRows& rows = batch.rows;
   for (const LogRows::Row& row : rows.rows) {
     const std::span<const SeriesNumber> slots = index_.slots(row.set);
     for (std::size_t i = 0; i < row.count; ++i) {
@@ -32,15 +34,6 @@ void Catalogue::observe(const LogBatch& batch) {
       if (row.ts.us > held.at) held = {row.ts.us, value};
     }
   }
-}
-
-void Catalogue::observe(SetId set, std::size_t slot, std::int64_t at, double value) {
-  const std::shared_lock lock(mutex_);
-  const std::lock_guard newest_lock(newest_mutex_);
-  const std::span<const SeriesNumber> slots = index_.slots(set);
-  if (slot >= slots.size() || is_null(value)) return;
-  Newest& held = newest_[slots[slot]];
-  if (at > held.at) held = {at, value};
 }
 
 void Catalogue::complete_since(Timestamp since) {
@@ -62,29 +55,30 @@ std::vector<Newest> Catalogue::newest(std::span<const SeriesNumber> of) const {
   return out;
 }
 
-store::WantedSeries wanted(const SeriesIndex& index, std::span<const SeriesNumber> series, int shards) {
-  store::WantedSeries out;
-  out.series = series.size();
-  std::vector<std::uint32_t> place_of(index.size(), store::WantedSeries::not_wanted);
+Places places(const SeriesIndex& index, std::span<const SeriesNumber> series, int shards) {
+  constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+  std::vector<std::uint32_t> place_of(index.size(), none);
   absl::flat_hash_set<std::string_view> models;
+  Places out;
+  std::vector<std::string_view> in_order;
   for (std::size_t i = 0; i < series.size(); ++i) {
     place_of[series[i]] = static_cast<std::uint32_t>(i);
-    models.insert(index.model(series[i]));
+    const std::string_view model = index.model(series[i]);
+    if (models.insert(model).second) in_order.push_back(model);
   }
-  std::map<int, std::vector<store::WantedSeries::Set>> by_shard;
-  for (const std::string_view model : models) {
-    std::vector<store::WantedSeries::Set>& sets = by_shard[store::shard_of(model, shards)];
-    for (const SetId id : index.sets_of(model)) {
-      store::WantedSeries::Set set{id, {}};
-      bool any = false;
-      for (const SeriesNumber number : index.slots(id)) {
-        set.places.push_back(place_of[number]);
-        any = any || set.places.back() != store::WantedSeries::not_wanted;
+  for (const std::string_view model : in_order) {
+    const int shard = store::shard_of(model, shards);
+    for (const SetId set : index.sets_of(model)) {
+      std::uint16_t slot = 0;
+      for (const SeriesNumber number : index.slots(set)) {
+        if (place_of[number] != none) {
+          out.slots.push_back({shard, set, slot});
+          out.series.push_back(place_of[number]);
+        }
+        ++slot;
       }
-      if (any) sets.push_back(std::move(set));
     }
   }
-  for (auto& [shard, sets] : by_shard) out.shards.push_back({shard, std::move(sets)});
   return out;
 }
 

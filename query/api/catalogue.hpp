@@ -9,7 +9,7 @@
 
 #include "query/series_index.hpp"
 #include "schema/log.hpp"
-#include "schema/store/sample_reader.hpp"
+#include "schema/store/history.hpp"
 
 namespace muster::query {
 
@@ -27,8 +27,8 @@ class Catalogue {
   // A committed batch: its sets, and its values. Late values change nothing.
   void observe(const LogBatch& batch);
   void add(std::span<const SeriesSetPtr> sets);
-  // One value of the log, at the start.
-  void observe(SetId set, std::size_t slot, std::int64_t at, double value);
+  // Rows of the log, at the start.
+  void observe(const LogRows& rows);
   // All values with an event time of `since` or later have been observed.
   void complete_since(Timestamp since);
 
@@ -53,7 +53,11 @@ class Catalogue {
   std::optional<Timestamp> since_;
 };
 
-// Where the samples of these series may lie; the n-th has the place n.
-store::WantedSeries wanted(const SeriesIndex& index, std::span<const SeriesNumber> series, int shards);
+// Where the samples of some series may lie.
+struct Places {
+  std::vector<store::SlotRef> slots;
+  std::vector<std::uint32_t> series;  // of each slot: the place in what was asked for
+};
+Places places(const SeriesIndex& index, std::span<const SeriesNumber> series, int shards);
 
 }  // namespace muster::query

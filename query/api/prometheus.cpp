@@ -143,7 +143,8 @@ Result<http::Response> query_range(Context& context, const Asked& asked) {
   if (type != Type::scalar && type != Type::vector)
     return Error{"bad_data", "invalid parameter \"query\": invalid expression type \"" + std::string(to_word(type)) +
                                  "\" for range query, must be Scalar or instant Vector"};
-  const Steps steps{*start, *step, intervals + 1};
+  Steps steps{*start, *step, intervals + 1};
+  steps.beyond = *end - steps.last();
   Explanation explanation;
   Result<Value> value = answer(context, **expression, steps, explanation);
   if (!value) return value.error();

@@ -14,6 +14,7 @@
 #include "base/log.hpp"
 #include "schema/store/connection.hpp"
 #include "schema/store/log_reader.hpp"
+#include "schema/store/log_scan.hpp"
 
 namespace muster::query {
 
@@ -35,6 +36,19 @@ struct Query {
   explicit Query(asio::any_io_executor io) : woken(std::move(io)) {}
   Stop stop;
   asio::steady_timer woken;  // of the I/O thread
+  std::mutex mutex;
+  store::History* reading = nullptr;  // guarded: what to cancel
+
+  void end(Stop::Why why) {
+    auto running = Stop::Why::no;
+    if (!stop.why.compare_exchange_strong(running, why)) return;
+    const std::lock_guard lock(mutex);
+    if (reading) reading->cancel();
+  }
+  void reads(store::History* history) {
+    const std::lock_guard lock(mutex);
+    reading = history;
+  }
   std::optional<Result<http::Response>> answer;
   double seconds = 0;
 };
@@ -49,15 +63,15 @@ struct Runner::State {
   std::atomic<bool> stopping = false;
 
   std::mutex mutex;
-  std::vector<std::unique_ptr<store::SampleReader>> idle;  // at most one a worker
+  std::vector<std::unique_ptr<store::History>> idle;  // at most one a worker
 
   asio::thread_pool pool;  // last: its threads use all of the above
 
-  std::unique_ptr<store::SampleReader> borrow();
-  Result<http::Response> work(const Job& job, const Stop& stop);
+  std::unique_ptr<store::History> borrow();
+  Result<http::Response> work(const Job& job, Query& query);
 };
 
-std::unique_ptr<store::SampleReader> Runner::State::borrow() {
+std::unique_ptr<store::History> Runner::State::borrow() {
   {
     const std::lock_guard lock(mutex);
     if (!idle.empty()) {
@@ -66,28 +80,36 @@ std::unique_ptr<store::SampleReader> Runner::State::borrow() {
       return reader;
     }
   }
-  store::SampleReader::Settings s;
+  store::History::Settings s;
   s.dsn = settings.dsn;
+  s.numbers_max = settings.limits.samples_max;
   s.statement_timeout = settings.timeout + std::chrono::seconds(30);
-  return std::make_unique<store::SampleReader>(std::move(s));
+  return std::make_unique<store::History>(std::move(s));
 }
 
-Result<http::Response> Runner::State::work(const Job& job, const Stop& stop) {
-  if (const Result<void> go = go_on(stop); !go) return go.error();
+Result<http::Response> Runner::State::work(const Job& job, Query& query) {
+  // Whoever stops the query must not reach a reader that another query has by then.
+  struct Reading {
+    Query& query;
+    ~Reading() { query.reads(nullptr); }
+  };
   try {
-    std::unique_ptr<store::SampleReader> reader = borrow();
-    Context context{settings, catalogue, *reader, stop};
-    Result<http::Response> answer = job(context);
-    reader->end();
+    std::unique_ptr<store::History> history = borrow();
+    Result<http::Response> answer = [&]() -> Result<http::Response> {
+      query.reads(history.get());
+      const Reading reading{query};
+      if (const Result<void> go = go_on(query.stop); !go) return go.error();
+      Context context{settings, catalogue, *history, query.stop};
+      Result<http::Response> made = job(context);
+      history->end();
+      return made;
+    }();
     const std::lock_guard lock(mutex);
-    idle.push_back(std::move(reader));
+    idle.push_back(std::move(history));
     return answer;
-  } catch (const store::ReadStopped&) {
-    const Result<void> go = go_on(stop);
+  } catch (const store::Cancelled&) {
+    const Result<void> go = go_on(query.stop);
     return go ? Error{"canceled", "the query was canceled"} : go.error();
-  } catch (const store::TooManySamples& many) {
-    return Error{"execution", "the query would read more than " + std::to_string(many.max) +
-                                  " samples; ask for fewer series or a shorter time"};
   } catch (const store::Unavailable& fault) {
     return Error{"unavailable", std::string("the database does not answer: ") + fault.what()};
   } catch (const std::exception& fault) {
@@ -112,8 +134,7 @@ asio::awaitable<Result<http::Response>> Runner::run(std::function<bool()> gone, 
     std::shared_ptr<Query> query;
     ~Leave() {
       --state->counters.waiting;
-      auto running = Stop::Why::no;
-      if (!query->answer) query->stop.why.compare_exchange_strong(running, Stop::Why::canceled);
+      if (!query->answer) query->end(Stop::Why::canceled);
     }
   };
   const std::shared_ptr<State> state = state_;
@@ -130,7 +151,7 @@ asio::awaitable<Result<http::Response>> Runner::run(std::function<bool()> gone, 
 
   asio::post(state->pool, [state, query, io, job = std::move(job)] {
     const auto began = SteadyClock::now();
-    Result<http::Response> answer = state->work(job, query->stop);
+    Result<http::Response> answer = state->work(job, *query);
     const std::chrono::duration<double> took = SteadyClock::now() - began;
     asio::post(io, [query, took, answer = std::move(answer)]() mutable {
       query->answer.emplace(std::move(answer));
@@ -140,17 +161,13 @@ asio::awaitable<Result<http::Response>> Runner::run(std::function<bool()> gone, 
   });
 
   const auto until = SteadyClock::now() + std::min(timeout, state->settings.timeout);
-  const auto stop = [&query](Stop::Why why) {
-    auto running = Stop::Why::no;
-    query->stop.why.compare_exchange_strong(running, why);
-  };
   while (!query->answer) {
     query->woken.expires_after(look_every);
     boost::system::error_code ignored;
     co_await query->woken.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     if (query->answer) break;
-    if (SteadyClock::now() >= until) stop(Stop::Why::timeout);
-    if (gone && gone()) stop(Stop::Why::canceled);
+    if (SteadyClock::now() >= until) query->end(Stop::Why::timeout);
+    if (gone && gone()) query->end(Stop::Why::canceled);
   }
   counters.seconds += query->seconds;
   if (!*query->answer) {
@@ -169,17 +186,12 @@ void Runner::fill() {
          pause = std::min(pause * 2, std::chrono::milliseconds(5000))) {
       try {
         state->catalogue.add(store::known_sets(state->settings.dsn, state->settings.shards));
-        const std::unique_ptr<store::SampleReader> reader = state->borrow();
         const Timestamp since = wall_clock() - state->settings.newest_from;
-        reader->scan_log(
-            state->settings.shards, since,
-            [&](SetId set, std::size_t slot, std::int64_t at, double value) {
-              state->catalogue.observe(set, slot, at, value);
-            },
-            stopped);
-        state->catalogue.complete_since(since);
-        return;
-      } catch (const store::ReadStopped&) {
+        store::scan_log(state->settings.dsn, state->settings.shards, since, [&](const LogRows& rows) {
+          state->catalogue.observe(rows);
+          return !stopped();
+        });
+        if (!stopped()) state->catalogue.complete_since(since);
         return;
       } catch (const std::exception& fault) {
         log::warn("query.waits", {{"what", fault.what()}, {"for", "the series and their newest values"}});

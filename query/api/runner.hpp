@@ -10,7 +10,7 @@
 #include "http/message.hpp"
 #include "query/api/catalogue.hpp"
 #include "query/engine.hpp"
-#include "schema/store/sample_reader.hpp"
+#include "schema/store/history.hpp"
 
 namespace muster::query {
 
@@ -35,7 +35,7 @@ struct Settings {
 struct Context {
   const Settings& settings;
   const Catalogue& catalogue;
-  store::SampleReader& reader;
+  store::History& history;
   const Stop& stop;
 };
 

@@ -94,6 +94,7 @@ struct History::State {
                 std::vector<Samples>& out);
   Result<std::vector<Samples>> read(std::span<const SlotRef> slots, Timestamp from, Timestamp to, bool log);
 
+  Counts counts;            // of this call
   std::size_t numbers = 0;  // returned by this call so far
   void count(std::size_t more) {
     numbers += more;
@@ -135,6 +136,7 @@ template <class Work>
 auto History::State::within(Work&& work) -> decltype(work()) {
   cancelled = false;
   numbers = 0;
+  counts = {};
   try {
     if (!held) open();
     if constexpr (std::is_void_v<decltype(work())>) {
@@ -238,6 +240,8 @@ void History::State::from_blocks(std::int32_t shard, const WantedSets& sets, Tim
            p, [&](const Rows& rows, int row) {
              const auto set = rows.number<std::int64_t>(row, 0);
              BlockHead head = head_of(rows.at(row, 3));
+             ++counts.blocks;
+             counts.block_bytes += rows.at(row, 3).size() + (rows.null(row, 4) ? 0 : rows.at(row, 4).size());
              if (!rows.null(row, 4)) {
                take(set, head, rows.at(row, 4), 0);
              } else {
@@ -271,6 +275,7 @@ void History::State::from_blocks(std::int32_t shard, const WantedSets& sets, Tim
         q);
     for (int row = 0; row < rows.size(); ++row) {
       const std::size_t i = begin + static_cast<std::size_t>(rows.number<std::int64_t>(row, 0)) - 1;
+      counts.block_bytes += rows.at(row, 1).size();
       take(later[i].set, later[i].head, rows.at(row, 1), static_cast<std::uint32_t>(offsets[i - begin]));
     }
   }
@@ -294,6 +299,8 @@ void History::State::from_log(std::int32_t shard, const WantedSets& sets, Timest
              log.values.clear();
              log.positions.clear();
              read_log_row(rows, row, 0, log);
+             ++counts.log_rows;
+             for (int c = 0; c < 6; ++c) counts.log_bytes += rows.at(row, c).size();
              for (const LogRows::Row& r : log.rows) {
                if (r.ts < from || r.ts >= to) continue;
                const auto set = sets.find(static_cast<std::int64_t>(r.set));
@@ -461,6 +468,8 @@ Result<std::vector<std::vector<Rollup>>> History::rollups(Level level, std::stri
                  p, [&](const Rows& rows, int row) {
                    const auto id = rows.number<std::int64_t>(row, 0);
                    BlockHead head = head_of(rows.at(row, 3));
+                   ++s.counts.blocks;
+                   s.counts.block_bytes += rows.at(row, 3).size() + (rows.null(row, 4) ? 0 : rows.at(row, 4).size());
                    if (!rows.null(row, 4)) {
                      take(groups.at(id), head, rows.at(row, 4), 0);
                    } else {
@@ -494,6 +503,7 @@ Result<std::vector<std::vector<Rollup>>> History::rollups(Level level, std::stri
             q);
         for (int row = 0; row < rows.size(); ++row) {
           const std::size_t i = first + static_cast<std::size_t>(rows.number<std::int64_t>(row, 0)) - 1;
+          s.counts.block_bytes += rows.at(row, 1).size();
           take(groups.at(later[i].group), later[i].head, rows.at(row, 1), static_cast<std::uint32_t>(offsets[i - first]));
         }
       }
@@ -501,6 +511,8 @@ Result<std::vector<std::vector<Rollup>>> History::rollups(Level level, std::stri
   });
   return out;
 }
+
+const History::Counts& History::counts() const { return state_->counts; }
 
 void History::begin() {
   state_->cancelled = false;

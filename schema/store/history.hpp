@@ -87,6 +87,13 @@ class History {
                                                    std::span<const SeriesRef> series, Timestamp from,
                                                    Timestamp to);
 
+  // What the last call got from the database, for whoever explains a query.
+  struct Counts {
+    std::uint64_t log_rows = 0, log_bytes = 0;
+    std::uint64_t blocks = 0, block_bytes = 0;  // of samples or of rollups; heads and what was asked of bodies
+  };
+  const Counts& counts() const;
+
   // Several calls that see one instant: between begin() and end() no compaction ends, so keep it short.
   void begin();
   void end();
