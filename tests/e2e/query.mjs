@@ -28,7 +28,7 @@ function target(name, { resetEvery = 0, absentFrom = Infinity, absentTo = Infini
     if (n < absentFrom || n >= absentTo) {
       for (const path of ['/a', '/b', '/c'])
         for (const code of ['200', '500'])
-          lines.push(`requests_total{path="${path}",code="${code}"} ${k * (path.charCodeAt(1) - 94) * (code === '200' ? 7 : 0.25) * name.length}`);
+          lines.push(`requests_total{path="${path}",code="${code}"} ${k * (path.charCodeAt(1) - 94) * (code === '200' ? 7 : 0.25) * (name.length + 0.01) + name.length / 64 + path.charCodeAt(1) / 4096}`);
       lines.push(`temperature{room="x"} ${20 + 5 * Math.sin(n / 3) + name.length}`, `temperature{room="y"} ${(n * 37) % 11 - 4 + name.length / 16}`);
       lines.push(`weird{kind="nan"} NaN`, `weird{kind="inf"} +Inf`, `weird{kind="tiny"} 1.5e-9`, `weird{kind="big"} 1.25e22`);
       if (version) lines.push(`build_info{version="${version}"} 1`);
