@@ -9,7 +9,6 @@ namespace muster::scrape {
 namespace {
 
 using decode::set_label;
-using decode::value_of;
 
 constexpr std::string_view param_prefix = "__param_";
 
