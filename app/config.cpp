@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "app/config_mapping.hpp"
+#include "app/config_otlp.hpp"
 #include "app/config_scrape.hpp"
 #include "app/yaml_reader.hpp"
 #include "base/hash.hpp"
@@ -638,6 +639,7 @@ class Reader {
       section.whole("series_max", c.series_max, 1, 1'000'000'000);
       section.whole("sender_series_max", c.sender_series_max, 1, 1'000'000'000);
       section.number("sender_queue_share", c.sender_queue_share, 0.01, 0.99);
+      if (const auto otlp = section.take("otlp")) read_otlp(problems_, *otlp, c.otlp);
     }
     if (const auto node = top.take("storage")) {
       Section section(problems_, *node, "storage");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "collector/decode/otlp.hpp"
 #include "collector/scrape/settings.hpp"
 #include "router/channels/settings.hpp"
 #include "router/settings.hpp"
@@ -37,6 +38,7 @@ struct Config {
     std::uint64_t sender_series_max = 1'000'000;
     // Of the room that is left in the queue, what one sender may have: alone it has half of the queue.
     double sender_queue_share = 0.5;
+    decode::OtlpRules otlp;
   };
   struct Storage {
     // Where the control tables and each shard's log lie; all empty: a private PostgreSQL in the data directory.

@@ -87,6 +87,7 @@ Result<ServerSettings> server_settings(const ServeFlags& flags) {
   s.series_max = config.collector.series_max;
   s.sender_series_max = config.collector.sender_series_max;
   s.sender_queue_share = config.collector.sender_queue_share;
+  s.otlp = config.collector.otlp;
   s.queue_bytes_max = config.collector.queue_bytes_max;
   if (config.collector.lateness) s.lateness = *config.collector.lateness;
   s.future_max = config.collector.future_max;

@@ -219,6 +219,17 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
     page.gauge("muster_scrape_memory_bytes", "Memory of what is remembered of pages", n(seen.bytes),
                by_job);
   }
+  const collector::OtlpCounters& otlp = senders->otlp;
+  page.counter("muster_otlp_data_points_total", "OTLP data points, by what became of them",
+               n(otlp.data_points - otlp.rejected), {{"outcome", "taken"}});
+  page.counter("muster_otlp_data_points_total", "OTLP data points, by what became of them",
+               n(otlp.rejected), {{"outcome", "rejected"}});
+  const char* deltas = "muster_otlp_delta_faults_total";
+  const char* deltas_help =
+      "Delta points that do not follow the one before them, by their start times; stored all the same";
+  page.counter(deltas, deltas_help, n(otlp.deltas.gaps), {{"reason", "gap"}});
+  page.counter(deltas, deltas_help, n(otlp.deltas.overlaps), {{"reason", "overlap"}});
+  page.counter(deltas, deltas_help, n(otlp.deltas.late), {{"reason", "late"}});
 
   const Pipeline::Counters p = pipeline->counters();
   page.counter("muster_aggregator_samples_total", "Samples judged", n(p.fleet.samples));
@@ -337,6 +348,7 @@ http::Routes Server::State::routes() {
   };
   collector::Settings collect;
   collect.workers = decoders.get_executor();
+  collect.otlp = settings.otlp;
   collector::add_routes(routes, collector::sink_to(submit), std::move(collect), senders,
                         metadata);
   dashboards::add_routes(routes, *live, *desk);

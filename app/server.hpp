@@ -10,6 +10,7 @@
 
 #include "aggregator/settings.hpp"
 #include "base/result.hpp"
+#include "collector/decode/otlp.hpp"
 #include "collector/scrape/settings.hpp"
 #include "http/server.hpp"
 #include "router/channels/channels.hpp"
@@ -41,6 +42,8 @@ struct ServerSettings {
   std::size_t queue_bytes_max = 256u << 20;
   Duration lateness = std::chrono::minutes(30);
   Duration future_max = std::chrono::minutes(10);
+
+  decode::OtlpRules otlp;
 
   DemoControl* demo = nullptr;
 

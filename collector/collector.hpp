@@ -7,6 +7,8 @@
 #include <string>
 
 #include "collector/decode/decoded.hpp"
+#include "collector/decode/otlp.hpp"
+#include "collector/delta_watch.hpp"
 #include "collector/metadata.hpp"
 #include "collector/sink.hpp"
 #include "http/routes.hpp"
@@ -23,6 +25,16 @@ struct Settings {
   boost::asio::any_io_executor workers;
   // Senders counted apart; all later ones together as "others", so that a scan cannot fill the memory.
   std::size_t senders_max = 500;
+  decode::OtlpRules otlp;
+  // Delta streams whose last end is known, 20 bytes each: gaps and overlaps of later ones are not seen.
+  std::size_t delta_streams_max = 500'000;
+};
+
+// What came in by OTLP since the start.
+struct OtlpCounters {
+  std::uint64_t data_points = 0;  // of all requests that could be read
+  std::uint64_t rejected = 0;     // of them
+  DeltaCounters deltas;
 };
 
 // What came in since the start, for /metrics. For the I/O thread, as the handlers are.
@@ -41,6 +53,7 @@ struct Counters {
   };
   std::map<std::string, Sender>
       senders;  // by address and program, e.g. "10.0.0.7 Prometheus/2.42.0"
+  OtlpCounters otlp;
 };
 
 using CountersPtr = std::shared_ptr<Counters>;
@@ -58,7 +71,17 @@ http::Handler receive_remote_write(Sink sink, Settings settings, CountersPtr cou
 // 400 with the same when no line could be taken; 413, 415, 503.
 http::Handler receive_ndjson(Sink sink, Settings settings, CountersPtr counters);
 
-// POST /api/v1/write and /api/v1/samples, GET /api/v1/metadata.
+// OTLP metrics, protobuf or JSON, plain, gzip or deflate; the answer has the form of the request. 200 when all is on
+// disk, and with partial_success when data points were not taken: how many, and the first of them with their metrics
+// and attributes. Else a google.rpc.Status: 400 for what cannot be read, 413 over the limits, 415 for other types and
+// encodings, 429 or 503 with Retry-After when the same request should come again.
+http::Handler receive_otlp(Sink sink, Settings settings, CountersPtr counters,
+                           MetadataPtr metadata);
+
+// What the server answers by itself to a sender of OTLP, as google.rpc.Status in the form of the Content-Type.
+http::Response otlp_failure(const http::Response& refusal, std::string_view content_type_header);
+
+// POST /api/v1/write, /api/v1/samples and /v1/metrics, GET /api/v1/metadata.
 void add_routes(http::Routes& routes, Sink sink, Settings settings = {},
                 CountersPtr counters = std::make_shared<Counters>(),
                 MetadataPtr metadata = std::make_shared<Metadata>());

@@ -103,6 +103,14 @@ std::optional<http::Response> undo_encoding(http::Request& request, std::size_t 
   return {};
 }
 
+void note(const Receiver& receiver, const std::string& sender, const Decoded& decoded) {
+  Counters::Sender& counter = count(receiver, sender);
+  counter.exemplars += decoded.skipped.exemplars;
+  counter.histograms += decoded.histograms_sent;
+  for (const decode::FamilyView& family : decoded.families)
+    receiver.metadata->add(family.name, family.type, family.unit, family.help);
+}
+
 asio::awaitable<Settled> settle(ReceiverPtr receiver, std::string sender, Decoded& decoded) {
   Settled settled;
   if (!decoded.batch.points.empty()) {

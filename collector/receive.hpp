@@ -53,6 +53,9 @@ boost::asio::awaitable<Result<decode::Decoded>> read_apart(ReceiverPtr receiver,
 // that cannot be done: 400, 413 or 415.
 std::optional<http::Response> undo_encoding(http::Request& request, std::size_t bytes_max);
 
+// Counts what was read beside the samples, and keeps what the sender said of its metrics.
+void note(const Receiver& receiver, const std::string& sender, const decode::Decoded& decoded);
+
 // What became of a decoded request.
 struct Settled {
   Stored stored;

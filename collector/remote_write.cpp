@@ -99,15 +99,6 @@ std::string amount(std::uint64_t samples, std::uint64_t histograms) {
   return text;
 }
 
-// What a request says beside its samples: remembered or counted.
-void note(const Receiver& receiver, const std::string& sender, const Decoded& decoded) {
-  Counters::Sender& counter = count(receiver, sender);
-  counter.exemplars += decoded.skipped.exemplars;
-  counter.histograms += decoded.histograms_sent;
-  for (const decode::FamilyView& family : decoded.families)
-    receiver.metadata->add(family.name, family.type, family.unit, family.help);
-}
-
 // The first few tell the fault, so this is one line: a series each, as the samples of one share theirs.
 std::string first_faults(const std::vector<Rejected>& read, const std::vector<Rejected>& stored) {
   std::string text;

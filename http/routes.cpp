@@ -89,6 +89,16 @@ void Routes::add(Method method, std::string_view pattern, Handler handler) {
   known->handlers.emplace_back(method, std::move(handler));
 }
 
+void Routes::refuse_as(std::string_view path, Refusal form) {
+  refusals_.emplace_back(path, std::move(form));
+}
+
+const Refusal* Routes::refusal(std::string_view path) const {
+  for (const auto& [known, form] : refusals_)
+    if (known == path) return &form;
+  return nullptr;
+}
+
 Routes::Match Routes::find(Method method, std::string_view path) const {
   const std::vector<std::string_view> segments = split(path);
   for (const Route& route : routes_) {

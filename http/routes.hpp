@@ -11,6 +11,10 @@ namespace muster::http {
 
 std::string_view to_word(Method method);  // GET, HEAD, …
 
+// Gives what the server answers by itself (a body over its limit, one that came too slowly) the form that the senders
+// of a path read.
+using Refusal = std::function<Response(const Response& refusal, std::string_view content_type)>;
+
 // Which handler answers which path. A pattern is made of segments: a word stands for itself, {name}
 // for any one segment, a closing * for the rest, which may be empty:
 //
@@ -22,6 +26,10 @@ class Routes {
  public:
   // A pattern and method may be added once. GET answers HEAD too.
   void add(Method method, std::string_view pattern, Handler handler);
+
+  // For one path, in plain words.
+  void refuse_as(std::string_view path, Refusal form);
+  const Refusal* refusal(std::string_view path) const;  // none: as it is
 
   // Who answers `path`, which is still percent-encoded, so that an id may hold a slash.
   struct Match {
@@ -43,6 +51,7 @@ class Routes {
     std::vector<std::pair<Method, Handler>> handlers;
   };
   std::vector<Route> routes_;  // plainest first: the first that fits is the one
+  std::vector<std::pair<std::string, Refusal>> refusals_;
 };
 
 }  // namespace muster::http

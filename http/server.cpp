@@ -136,6 +136,18 @@ struct Session {
 // What the next step of a connection is.
 enum class Next { request, close, linger };
 
+// The path and the query; a proxy may send them with the host in front.
+std::string_view target_of(const Parser& parser) {
+  const auto& head = parser.get();
+  std::string_view target(head.target().data(), head.target().size());
+  if (!target.starts_with('/')) {
+    const std::size_t host = target.find("://");
+    const std::size_t path = host == target.npos ? host : target.find('/', host + 3);
+    target = path == target.npos ? std::string_view("/") : target.substr(path);
+  }
+  return target.substr(0, target.find('#'));
+}
+
 }  // namespace
 
 struct Server::State : std::enable_shared_from_this<Server::State> {
@@ -166,6 +178,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   asio::awaitable<Next> exchange(Session& session);
   asio::awaitable<Next> refuse(Session& session, Response response, unsigned version, bool head);
   asio::awaitable<Next> refuse_unread(Session& session, error_code why, const Parser& parser);
+  Response in_form(Response refusal, const Parser& parser) const;
   asio::awaitable<Response> answer(const Handler& handler, Request request, const Session& session);
   asio::awaitable<bool> write(Session& session, Response response, const bhttp::fields& asked,
                               unsigned version, bool head, bool keep_alive);
@@ -251,6 +264,15 @@ asio::awaitable<void> Server::State::serve(std::shared_ptr<Session> session) {
   }
 }
 
+// A refusal of a request whose headers were read, as the senders of its path want it.
+Response Server::State::in_form(Response refusal, const Parser& parser) const {
+  const std::string_view target = target_of(parser);
+  const Refusal* form = routes.refusal(target.substr(0, target.find('?')));
+  if (form == nullptr) return refusal;
+  const auto type = parser.get()[bhttp::field::content_type];
+  return (*form)(refusal, {type.data(), type.size()});
+}
+
 // One request and its answer.
 asio::awaitable<Next> Server::State::exchange(Session& session) {
   if (session.buffer.size() == 0) {
@@ -282,14 +304,7 @@ asio::awaitable<Next> Server::State::exchange(Session& session) {
   const std::optional<Method> method = method_of(head.method());
   const bool is_head = method == Method::head;
 
-  // The target is a path and a query; a proxy may send it with the host in front.
-  std::string_view target(head.target().data(), head.target().size());
-  if (!target.starts_with('/')) {
-    const std::size_t host = target.find("://");
-    const std::size_t path = host == target.npos ? host : target.find('/', host + 3);
-    target = path == target.npos ? std::string_view("/") : target.substr(path);
-  }
-  target = target.substr(0, target.find('#'));
+  const std::string_view target = target_of(parser);
   const std::string_view path = target.substr(0, target.find('?'));
 
   std::optional<Response> refusal;
@@ -356,7 +371,8 @@ asio::awaitable<Next> Server::State::exchange(Session& session) {
     session.held += grown;
     bodies += grown;
     if (bodies > settings.bodies_max) {
-      Response busy = try_later(503, 1, "too many request bodies are in memory (bodies_max)");
+      Response busy = in_form(
+          try_later(503, 1, "too many request bodies are in memory (bodies_max)"), parser);
       const Next next = co_await refuse(session, std::move(busy), version, is_head);
       co_return next;
     }
@@ -465,6 +481,8 @@ asio::awaitable<Next> Server::State::refuse_unread(Session& session, error_code 
   } else {
     co_return Next::close;  // the peer is gone, nobody would read an answer
   }
+  // A length over the limit is seen with the last header, before the headers count as done.
+  if (in_body || why == bhttp::error::body_limit) response = in_form(std::move(response), parser);
   const Next next = co_await refuse(session, std::move(response), 11, false);
   co_return next;
 }

@@ -456,6 +456,39 @@ TEST_CASE("what is wrong with scrape_configs is said with its line and the remed
   }
 }
 
+TEST_CASE("OTLP's resource attributes become the labels that the config names") {
+  const Config usual = good("collector: {listen: '127.0.0.1:1'}");
+  CHECK(usual.collector.otlp.promote == decode::OtlpRules::default_promotions());
+  CHECK(usual.collector.otlp.target_info);
+  const Config own = good(R"(
+collector:
+  otlp:
+    target_info: false
+    scope_labels: true
+    promote_resource_attributes: {k8s.pod.name: pod, service.version: version}
+)");
+  CHECK(own.collector.otlp.promote == std::vector<decode::OtlpRules::Promotion>{
+                                          {"k8s.pod.name", "pod"}, {"service.version", "version"}});
+  CHECK_FALSE(own.collector.otlp.target_info);
+  CHECK(own.collector.otlp.scope_labels);
+  CHECK(good("collector: {otlp: {promote_resource_attributes: {}}}").collector.otlp.promote.empty());
+
+  CHECK_THAT(faults("collector:\n  otlp:\n    promote_resource_attributes: {a: 'b.c'}"),
+             Catch::Contains("m.yaml:3:") && Catch::Contains("'b.c' is no name of a label"));
+  CHECK_THAT(faults("collector: {otlp: {promote_resource_attributes: {a: __name__}}}"),
+             Catch::Contains("no name of a label"));
+  CHECK_THAT(faults("collector: {otlp: {promote_resource_attributes: {a: job}}}"),
+             Catch::Contains("service.name"));
+  CHECK_THAT(faults("collector: {otlp: {promote_resource_attributes: {a: b, a: c}}}"),
+             Catch::Contains("twice"));
+  CHECK_THAT(faults("collector: {otlp: {promote_resource_attributes: [a]}}"),
+             Catch::Contains("has to be a mapping"));
+  CHECK_THAT(faults("collector: {otlp: {target_infos: true}}"), Catch::Contains("target_info"));
+  std::string many = "collector: {otlp: {promote_resource_attributes: {";
+  for (int i = 0; i < 33; ++i) many += "a" + std::to_string(i) + ": l" + std::to_string(i) + ", ";
+  CHECK_THAT(faults(many + "}}}"), Catch::Contains("more than 32"));
+}
+
 TEST_CASE("mapping rules stand before the built-in ones") {
   const Config config = good(R"(mapping:
   rules:

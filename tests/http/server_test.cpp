@@ -157,6 +157,36 @@ TEST_CASE("a body over the limit is 413, whether its length is announced or not"
   CHECK(running.counters().body_bytes == 1000);
 }
 
+TEST_CASE("a path's senders read the server's own refusals in their form") {
+  Settings settings;
+  settings.body_max = 1000;
+  Routes routes = echo_only();
+  routes.refuse_as("/echo", [](const Response& refusal, std::string_view type) {
+    Response out;
+    out.status = refusal.status;
+    out.content_type = type;
+    out.body = "mine: " + refusal.body;
+    return out;
+  });
+  Running running(std::move(routes), settings);
+  for (const bool chunked : {false, true}) {
+    Wire wire(running.server.port());
+    const std::string head = "POST /echo?a=b HTTP/1.1\r\nHost: x\r\nContent-Type: application/odd\r\n";
+    if (chunked) {
+      wire.send(head + "Transfer-Encoding: chunked\r\n\r\n");
+      for (int i = 0; i < 3; ++i) wire.send("190\r\n" + std::string(0x190, 'x') + "\r\n");
+    } else {
+      wire.send(head + "Content-Length: 1001\r\n\r\n" + std::string(1001, 'x'));
+    }
+    const auto answer = wire.answer();
+    CHECK(answer.status == 413);
+    CHECK(answer.header("Content-Type") == "application/odd");
+    CHECK(says(answer.body, "mine: {"));
+  }
+  Wire wire(running.server.port());
+  CHECK_FALSE(says(wire.ask(post("/nowhere", "x")).body, "mine"));
+}
+
 TEST_CASE("a sender that goes on sending still reads why it was refused") {
   // More than the buffers of both sockets hold, so the sender is in the midst of sending when it is
   // refused.
