@@ -579,7 +579,8 @@ Block encode_block(std::span<const Timestamp> ts, std::span<const BlockColumn> c
   for (const BlockColumn& column : columns) {
     const std::size_t before = block.body.size();
     put_column(block.body, column, ts.size());
-    put_varint(block.head, block.body.size() - before);
+    const bool full = column.count == ts.size();
+    put_varint(block.head, (block.body.size() - before) << 1 | (full ? 1 : 0));
   }
   return block;
 }
@@ -618,11 +619,12 @@ Result<BlockHead> BlockHead::read(std::string_view bytes) {
   head.ends_.reserve(columns);
   std::uint64_t end = 0;
   for (std::uint64_t c = 0; c < columns; ++c) {
-    const std::uint64_t size = in.varint();
+    const std::uint64_t sized = in.varint(), size = sized >> 1;
     end += size;
     if (!in.good || size > std::numeric_limits<std::uint32_t>::max() || end > std::numeric_limits<std::int32_t>::max())
       return broken("the sizes of the columns cannot be read");
     head.ends_.push_back(static_cast<std::uint32_t>(end));
+    head.full_.push_back((sized & 1) != 0);
   }
   if (in.left() != 0) return broken("bytes follow the head");
   return head;

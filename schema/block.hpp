@@ -76,10 +76,13 @@ class BlockHead {
     const std::uint32_t from = column == 0 ? 0 : ends_[column - 1];
     return {from, ends_[column] - from};
   }
+  // Whether a column has a value at every time, without looking into it.
+  bool full(std::size_t column) const { return full_[column]; }
   std::size_t body_size() const { return ends_.empty() ? 0 : ends_.back(); }
 
  private:
   std::vector<std::uint32_t> ends_;
+  std::vector<bool> full_;
 };
 
 // Decodes a column from its own bytes (body.substr(range.from, range.size)) into `out`, whose memory is used

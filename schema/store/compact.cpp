@@ -545,7 +545,7 @@ bool all_read(Connection& connection, const Partition& partition, const LogPosit
   Params p;
   p.timestamptz(partition.end);
   const Rows rows = connection.run(
-      "SELECT shard, collector_id, max(batch_id) FROM sample_batch WHERE written_at < $1 AND row_count >= 0 "
+      "SELECT shard, collector_id, max(batch_id) FROM sample_batch WHERE written_at < $1 AND row_count > 0 "
       "GROUP BY shard, collector_id",
       p);
   for (int row = 0; row < rows.size(); ++row) {

@@ -32,8 +32,9 @@ struct CompactSettings {
   // 30 M samples, an hour of 100,000 series at a sample in ten seconds.
   std::size_t memory_max = 256u << 20;
   // A level is kept for a series that has so many samples in a bucket: with fewer its samples themselves are
-  // as quickly read, and take less room.
-  double samples_min = 4;
+  // as quickly read, and take little more room (a bucket takes about four bytes, a sample less than one and a
+  // half; bench_storage).
+  double samples_min = 5;
   // For the instant in which the log's partition goes. Writers wait behind us meanwhile, so it is short, and
   // tried again for as long as `patience`.
   std::chrono::milliseconds lock_timeout{150};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <array>
 #include <boost/json.hpp>
 #include <cassert>
@@ -530,6 +531,25 @@ std::optional<Snapshot> Control::load_snapshot(const std::string& aggregator) {
                                       {"then", "the one before is used"}});
     }
     return std::nullopt;
+  });
+}
+
+LogPositions Control::saved_positions(const std::string& aggregator) {
+  return state_->in_transaction([&](pqxx::work& t) {
+    std::map<std::pair<std::int32_t, std::int64_t>, LogPosition> least;
+    const auto rows = t.exec_params("SELECT positions FROM aggregator_snapshot WHERE aggregator = $1", aggregator);
+    std::map<std::pair<std::int32_t, std::int64_t>, std::size_t> in;  // how many of them know it
+    for (const auto& row : rows) {
+      for (const LogPosition& p : positions_of(row[0].c_str())) {
+        const auto [at, fresh] = least.try_emplace({p.shard, p.collector}, p);
+        if (!fresh && p.batch < at->second.batch) at->second = p;
+        ++in[{p.shard, p.collector}];
+      }
+    }
+    LogPositions all;
+    for (const auto& [key, position] : least)
+      if (in.at(key) == rows.size()) all.push_back(position);
+    return all;
   });
 }
 

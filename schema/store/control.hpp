@@ -184,6 +184,8 @@ class Control {
   void save_snapshot(const Snapshot& snapshot, const std::string& aggregator = "aggregator");
   // The last one that can be read.
   std::optional<Snapshot> load_snapshot(const std::string& aggregator = "aggregator");
+  // How far in the log every snapshot that load_snapshot may give had come: what lies behind is needed by none.
+  LogPositions saved_positions(const std::string& aggregator = "aggregator");
 
   RouterMemory load_memory();
   // Those whose (incident, sequence) was not applied yet, in their order.

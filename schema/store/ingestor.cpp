@@ -14,6 +14,7 @@
 
 #include "base/log.hpp"
 #include "schema/store/log_reader.hpp"
+#include "schema/store/recent_blocks.hpp"
 
 namespace muster::store {
 namespace {
@@ -235,8 +236,11 @@ void Ingestor::Impl::restore() {
     }
     Connection connection(settings.data_dsns[d], options);
     for (std::size_t shard = d; shard < static_cast<std::size_t>(settings.registry.shards);
-         shard += databases)
+         shard += databases) {
+      remember_blocks(connection, static_cast<int>(shard), clock() - settings.restore_blocks,
+                      settings.restore_block_rows_max, sets, registry);
       restore_rows(connection, static_cast<int>(shard), settings.restore_rows_max, sets, registry);
+    }
   }
 }
 

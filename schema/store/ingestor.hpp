@@ -92,6 +92,10 @@ class Ingestor {
 
     // Rows read at the start to know again what senders may send again: some seconds of a full load.
     std::size_t restore_rows_max = 200'000;
+    // The same of hours that are compacted already: as far as Prometheus looks back in its own log when it
+    // sends again, and a second's work.
+    Duration restore_blocks = std::chrono::hours(2);
+    std::size_t restore_block_rows_max = 1'000'000;
   };
   using Clock = std::function<Timestamp()>;
   using Done = std::function<void(Stored)>;

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "schema/store/partitions.hpp"
+
 namespace muster::store {
 namespace {
 
@@ -442,8 +444,12 @@ LogWriter::Outcome LogWriter::try_write(const Commit& commit, bool apart) {
   }
   if (PQstatus(raw) != CONNECTION_OK) throw Unavailable(PQerrorMessage(raw));
   if (already || refused) connection().run("ROLLBACK");
-  // A row without a partition to go to: a person, or the task that makes them, has to; then it goes on.
-  if (refused && refused->sqlstate == "23514") throw Unavailable(refused->what());
+  // A row without a partition to go to: its hour was compacted while it waited for the database, or nobody made
+  // partitions ahead. It is made now, for the next try.
+  if (refused && refused->sqlstate == "23514") {
+    make_partitions(dsn_, commit.written_at, {.ahead = std::chrono::hours(0)});
+    throw Unavailable(refused->what());
+  }
   // A name that another collector wrote first.
   if (refused && refused->sqlstate == "23505" && streams.size() > 1) return Outcome::names_met;
   if (refused) throw *refused;

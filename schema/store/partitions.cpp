@@ -131,7 +131,7 @@ std::vector<std::string> make_partitions(const std::string& dsn, Timestamp now,
   for (const Partition& p : log_partitions(connection)) have.insert(p.begin.us);
   std::vector<std::string> made;
   const Timestamp last = bucket_of(now, hour) + settings.ahead;
-  for (Timestamp t = bucket_of(now, hour) - hour; t <= last; t = t + hour) {
+  for (Timestamp t = bucket_of(now, hour); t <= last; t = t + hour) {
     if (have.contains(t.us)) continue;
     const std::string name = "sample_log_" + written(t, true);
     // Rows are only added, so there is nothing for a vacuum to find; statistics change slowly.

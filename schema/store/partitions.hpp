@@ -19,8 +19,8 @@ struct PartitionSettings {
   std::chrono::milliseconds lock_timeout{2'000};
 };
 
-// Makes the partitions sample_log_YYYYMMDDHH (UTC) from the hour before `now` to `ahead` after it, as far as
-// they are missing; their names. A background loop calls it every few minutes; throws Unavailable when a
+// Makes the partitions sample_log_YYYYMMDDHH (UTC) from the hour of `now` to `ahead` after it, as far as they
+// are missing; their names. A background loop calls it every few minutes; throws Unavailable when a
 // lock was not had in time.
 std::vector<std::string> make_partitions(const std::string& dsn, Timestamp now,
                                          const PartitionSettings& settings = {});

@@ -41,33 +41,33 @@ TEST_CASE("rollups are what the samples add up to") {
   Log log(dsn);
   const auto a = set_of("a", "v1", 3), b = set_of("b", "v1", 3);
   // metric_0 is a gauge, metric_1 a counter that is reset at minute 8.
-  for (int i = 0; i < 120; ++i) {
-    const Timestamp ts = noon + Duration(15s) * i;
-    const double counter = i < 32 ? 100 + 2 * i : 2 * (i - 32);
-    log.write(ts, {{a, ts, {(i % 4) / 10.0, counter, i % 4 == 3 ? null_value() : 1.0}, {}}, {b, ts, {5, 1, 2}, {}}});
+  for (int i = 0; i < 150; ++i) {
+    const Timestamp ts = noon + Duration(12s) * i;
+    const double counter = i < 40 ? 100 + 2 * i : 2 * (i - 40);
+    log.write(ts, {{a, ts, {(i % 5) / 10.0, counter, i % 5 == 3 ? null_value() : 1.0}, {}}, {b, ts, {5, 1, 2}, {}}});
   }
   compact_all(dsn, log);
   History history({.dsn = dsn});
   const auto gauge = read(history, Level::minute, "metric_0", {b, a}, noon, noon + Duration(1h));
   REQUIRE(gauge.size() == 2);
   REQUIRE(gauge[1].size() == 60);
-  // By hand: 0 + 0.1 + 0.2 + 0.3, rounded to one digit.
-  CHECK(gauge[1][0] == Rollup{4, 0, 0.6, 0, 0.3});
+  // By hand: 0 + 0.1 + 0.2 + 0.3 + 0.4, rounded to one digit.
+  CHECK(gauge[1][0] == Rollup{5, 0, 1, 0, 0.4});
   CHECK(gauge[1][29] == gauge[1][0]);
   CHECK(gauge[1][30] == Rollup{});
-  CHECK(gauge[0][7] == Rollup{4, 0, 20, 5, 5});
+  CHECK(gauge[0][7] == Rollup{5, 0, 25, 5, 5});
 
   const auto counter = read(history, Level::minute, "metric_1", {a}, noon, noon + Duration(1h));
-  CHECK(counter[0][0] == Rollup{4, 0, 6, 100, 106});
-  CHECK(counter[0][8] == Rollup{4, 0, 6, 0, 6});
+  CHECK(counter[0][0] == Rollup{5, 0, 8, 100, 108});
+  CHECK(counter[0][8] == Rollup{5, 0, 8, 0, 8});
   const auto five = read(history, Level::five_minutes, "metric_1", {a}, noon, noon + Duration(1h));
-  // Minutes 5 to 9: 140 to 162 before the reset, then 0 to 14; the reset itself adds nothing.
-  CHECK(five[0][1] == Rollup{20, 0, 22 + 0 + 14, 140, 14});
-  CHECK(read(history, Level::hour, "metric_0", {a}, noon, later)[0][0].count == 120);
-  CHECK(read(history, Level::day, "metric_0", {a}, noon, later)[0][0].count == 120);
+  // Minutes 5 to 9: 150 to 178 before the reset, then 0 to 18; the reset itself adds nothing.
+  CHECK(five[0][1] == Rollup{25, 0, 28 + 0 + 18, 150, 18});
+  CHECK(read(history, Level::hour, "metric_0", {a}, noon, later)[0][0].count == 150);
+  CHECK(read(history, Level::day, "metric_0", {a}, noon, later)[0][0].count == 150);
   const auto nulls = read(history, Level::minute, "metric_2", {a}, noon + Duration(59s), noon + Duration(2min));
   REQUIRE(nulls[0].size() == 2);  // from the bucket that `from` lies in
-  CHECK(nulls[0][0] == Rollup{3, 1, 3, 1, 1});
+  CHECK(nulls[0][0] == Rollup{4, 1, 4, 1, 1});
 }
 
 TEST_CASE("rollups of pieces and of late samples add up, over hundreds of models") {

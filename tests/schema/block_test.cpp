@@ -144,6 +144,7 @@ TEST_CASE("a block keeps holes, in whatever pattern they lie") {
   REQUIRE(head);
   CHECK(head->range(1).size == 0);
   CHECK(head->body_size() == block.body.size());
+  for (std::size_t c = 0; c < patterns.size(); ++c) CHECK(head->full(c) == (c == 0));
   for (std::size_t c : {6, 0, 3, 1, 5, 2, 4}) {
     const auto [from, size] = head->range(c);
     REQUIRE(read_column(*head, std::string_view(block.body).substr(from, size), again));
