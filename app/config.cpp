@@ -650,9 +650,7 @@ class Reader {
       s.control_dsn_file = dsn.file;
       section.texts("data_dsns", s.data_dsns);
       section.whole("shards", s.shards, 1, 256);
-      section.duration("retention", s.retention);
-      if (s.retention < std::chrono::hours(1))
-        section.fault("retention", "an hour is the least that can be kept");
+      read_storage_life(problems_, section, s.life);
       if (dsn.empty() && !s.data_dsns.empty())
         section.fault("data_dsns", "needs control_dsn or control_dsn_file too");
       if (s.data_dsns.size() > 1)

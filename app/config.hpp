@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/config_storage.hpp"
 #include "base/result.hpp"
 #include "collector/decode/otlp.hpp"
 #include "collector/scrape/settings.hpp"
@@ -46,8 +47,7 @@ struct Config {
     std::string control_dsn_file;
     std::vector<std::string> data_dsns;
     std::int32_t shards = 1;  // one machine; a shard is a unit to move to another
-    Duration retention =
-        std::chrono::hours(24 * 7);  // of raw samples: a week to look back at an incident
+    StorageLife life;  // what is kept, and for how long
   };
   struct Limit {
     std::string metric;  // a name, with * for any run of characters

@@ -14,6 +14,7 @@
 #include "app/commands.hpp"
 #include "app/serve.hpp"
 #include "http/client.hpp"
+#include "schema/store/compact.hpp"
 #include "schema/store/connection.hpp"
 #include "schema/store/control.hpp"
 #include "schema/store/embedded.hpp"
@@ -52,6 +53,40 @@ void check_disk(const std::filesystem::path& folder, Checks& checks) {
                     low ? "free some, or lower storage.retention in the config" : ""});
 }
 
+// Whether samples become blocks, whether there is room for the next ones, and what a sample takes.
+void check_storage(const std::string& dsn, const ServerSettings& settings, Checks& checks) {
+  const Timestamp now = wall_clock();
+  const store::StorageUse use = store::storage_use(dsn, now - settings.life.compact_after);
+  const bool none_ahead = use.log_hours_ahead == 0;
+  // One hour may be waiting for its turn.
+  const bool behind = use.log_hours_behind > 1;
+  checks.push_back({"log", none_ahead || behind ? Check::Verdict::warning : Check::Verdict::good,
+                    std::to_string(use.log_hours_ahead) + " hours made ahead, " + std::to_string(use.log_hours_behind) + " not compacted yet",
+                    none_ahead ? "a running `muster serve` makes them every five minutes; see its log for storage.failed"
+                    : behind   ? "hours wait until the aggregator has saved its state behind them; is `muster serve` running?"
+                               : ""});
+  store::Connection connection(dsn, {});
+  const store::Rows kept = connection.run("SELECT coalesce(sum(samples), 0)::float8, count(*) FROM sample_block");
+  const double samples = std::stod(std::string(kept.at(0, 0)));
+  std::string found;
+  double bytes = 0;
+  for (const store::StorageUse::Table& table : use.tables) {
+    if (table.bytes == 0) continue;
+    char text[64];
+    std::snprintf(text, sizeof text, "%s%s %.1f MB", found.empty() ? "" : ", ", table.name.c_str(), static_cast<double>(table.bytes) / 1e6);
+    found += text;
+    if (table.name != "log") bytes += static_cast<double>(table.bytes);
+  }
+  if (samples > 0) {
+    char text[96];
+    std::snprintf(text, sizeof text, "; %.0f samples in %s blocks, %.2f bytes each with rollups", samples, std::string(kept.at(0, 1)).c_str(), bytes / samples);
+    found += text;
+  }
+  const bool over = settings.life.disk_max && use.database_bytes > *settings.life.disk_max;
+  checks.push_back({"history", over ? Check::Verdict::warning : Check::Verdict::good, found.empty() ? "empty" : found,
+                    over ? "the database is larger than storage.disk_max: raise it, or lower storage.retention" : ""});
+}
+
 void check_database(const ServerSettings& settings, Checks& checks) {
   std::optional<store::EmbeddedPostgres> postgres;
   std::string dsn = settings.control_dsn;
@@ -81,6 +116,7 @@ void check_database(const ServerSettings& settings, Checks& checks) {
     checks.push_back({"clock", far ? Check::Verdict::warning : Check::Verdict::good, text,
                       far ? "let both follow a time server" : ""});
     if (current) {
+      check_storage(settings.data_dsns.empty() ? dsn : settings.data_dsns.front(), settings, checks);
       store::Control control(dsn);
       const store::OutboxDepth depth = control.outbox_depth();
       const bool stuck = depth.failed > 0;

@@ -92,6 +92,7 @@ void Pipeline::restore() {
   }
   if (!fleet_) fleet_.emplace(settings_.aggregator, topology);
   for (const LogPosition& p : positions) at_[{p.shard, p.collector}] = p.batch;
+  positions_saved_ = at_;
 
   // Events are few and come in any order; those that the snapshot knew are known again.
   const Timestamp from = fleet_->closed() - day;
@@ -133,7 +134,7 @@ void Pipeline::follow() {
       pause = std::min(pause * 2, std::chrono::milliseconds(5000));
     }
   }
-  saved_at_ = heard_at_ = SteadyClock::now();
+  saved_at_ = state_saved_at_ = heard_at_ = SteadyClock::now();
   publish();
 
   // In the log until it has no more, then along the tail for as long as its batches follow on ours.
@@ -273,13 +274,18 @@ void Pipeline::publish() {
 
 void Pipeline::save() {
   saved_at_ = SteadyClock::now();
-  if (!fleet_ || fleet_->counters().ticks == ticks_saved_) return;
+  if (!fleet_) return;
+  // Without a tick there is little to save, but the log may only be compacted behind a saved position.
+  const bool moved = positions_saved_ != at_ && SteadyClock::now() - state_saved_at_ >= settings_.idle_snapshot_every;
+  if (fleet_->counters().ticks == ticks_saved_ && !moved) return;
   store::Snapshot snapshot;
   snapshot.at_tick = fleet_->closed();
   snapshot.state = fleet_->snapshot();
   for (const auto& [key, batch] : at_) snapshot.positions.push_back({key.first, key.second, batch});
   control_.save_snapshot(snapshot);
   ticks_saved_ = fleet_->counters().ticks;
+  positions_saved_ = at_;
+  state_saved_at_ = SteadyClock::now();
   const std::lock_guard lock(mutex_);
   ++counters_.snapshots;
 }

@@ -34,6 +34,8 @@ class Pipeline {
     int shards = 1;
     // After a kill at most that much is read and judged again; a snapshot of 10,000 series is 6 MB.
     std::chrono::milliseconds snapshot_every{60'000};
+    // When samples come and no tick closes, as when history is imported.
+    std::chrono::milliseconds idle_snapshot_every{600'000};
     // A page redraws ten times a second at most.
     std::chrono::milliseconds publish_every{100};
   };
@@ -91,6 +93,8 @@ class Pipeline {
   std::map<std::string, Incident> closed_;                            // in the last day of the fleet's time
   std::uint64_t ticks_published_ = 0;
   std::uint64_t ticks_saved_ = 0;
+  std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> positions_saved_;
+  std::chrono::steady_clock::time_point state_saved_at_{};
   bool changed_ = true;
   std::chrono::steady_clock::time_point published_at_{};
   std::chrono::steady_clock::time_point saved_at_{};

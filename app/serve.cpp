@@ -66,7 +66,7 @@ Result<ServerSettings> server_settings(const ServeFlags& flags) {
   }
   s.data_dsns = config.storage.data_dsns;
   s.shards = config.storage.shards;
-  s.retention = config.storage.retention;
+  s.life = config.storage.life;
 
   if (Result<void> taken = take_listen(flags.listen.empty() ? config.collector.listen : flags.listen, s.http); !taken) {
     return taken.error();

@@ -19,6 +19,7 @@
 #include "app/outbox.hpp"
 #include "app/pipeline.hpp"
 #include "app/run_on.hpp"
+#include "app/storage_keeper.hpp"
 #include "app/tail.hpp"
 #include "base/log.hpp"
 #include "collector/collector.hpp"
@@ -84,6 +85,7 @@ struct Server::State {
   std::optional<Outbox> outbox;
   std::optional<scrape::Scraper> scraper;
   std::optional<query::Runner> queries;
+  std::optional<StorageKeeper> keeper;
   std::optional<http::Server> http;
 
   collector::CountersPtr senders = std::make_shared<collector::Counters>();
@@ -274,6 +276,7 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
       [](const query::SeriesIndex& index) { return std::pair(index.size(), index.bytes()); });
   page.gauge("muster_query_series", "Series that can be asked for, each version of a model its own", n(indexed));
   page.gauge("muster_query_index_bytes", "Memory of the index of series", n(index_bytes));
+  add_storage(page, keeper->counters());
 
   const http::Counters& web = http->counters();
   page.counter("muster_http_requests_total", "Requests handed to a handler", n(web.requests));
@@ -402,7 +405,6 @@ asio::awaitable<void> Server::State::keep_house() {
         auto make = [this] {
           const Timestamp now = wall_clock();
           store::make_partitions(data_dsn, now);
-          store::drop_partitions(data_dsn, now - settings.retention, settings.shards);
         };
         co_await run_on(chores, make);
         co_await desk->prune(wall_clock() - decisions_kept);
@@ -463,6 +465,14 @@ int Server::State::run() {
     http->stop(stop_grace);
   });
   outbox.emplace(io, *desk, settings.channels, wall_clock);
+  StorageKeeper::Settings keep;
+  keep.compact.dsn = data_dsn;
+  keep.compact.shards = settings.shards;
+  keep.compact.retention = settings.life.retention;
+  keep.control_dsn = control_dsn;
+  keep.after = settings.life.compact_after;
+  keep.disk_max = settings.life.disk_max;
+  keeper.emplace(std::move(keep), wall_clock);
   desk->on_notices([this] { outbox->wake(); });
 
   scrape::Scraper::Outside outside;
@@ -504,6 +514,7 @@ int Server::State::run() {
     };
   };
   pipeline->start();
+  keeper->start();
   asio::co_spawn(io, serve(), ended("http"));
   asio::co_spawn(io, desk->recall(), ended("recall"));
   asio::co_spawn(io, desk->keep_time(), ended("router"));
@@ -518,6 +529,7 @@ int Server::State::run() {
   say("stopping: writing what is queued");
   ingestor->stop();
   pipeline->stop();
+  keeper->stop();
   return failed ? 1 : 0;
 }
 
@@ -535,6 +547,7 @@ int Server::run() {
   state_->http.reset();
   state_->scraper.reset();
   state_->queries.reset();
+  state_->keeper.reset();
   state_->outbox.reset();
   state_->pipeline.reset();
   state_->desk.reset();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "aggregator/settings.hpp"
+#include "app/config_storage.hpp"
 #include "base/result.hpp"
 #include "collector/decode/otlp.hpp"
 #include "collector/scrape/settings.hpp"
@@ -27,7 +28,7 @@ struct ServerSettings {
   std::string control_dsn;             // empty: a private PostgreSQL in data_dir
   std::vector<std::string> data_dsns;  // where the log lies, at most one; empty: the control one
   int shards = 1;
-  Duration retention = std::chrono::hours(24 * 7);  // of the sample log
+  StorageLife life;  // how long history is kept, and in how many bytes
 
   http::Settings http;
   aggregator::Settings aggregator;

@@ -263,7 +263,7 @@ int main(int argc, char** argv) try {
       for (std::size_t i = 0; i < set->series.size(); ++i) piece.rows.values.push_back(sources()[i % sources().size()].next(states[state++], noise));
       if (round == 0) {
         piece.unsaved_sets.push_back(set);
-        for (const Series& s : set->series) piece.unsaved_series.push_back({s.id, set->model, s.metric, s.kind});
+        piece.unsaved_series.push_back({set, 0});
       }
     }
     piece.rows.positions.resize(piece.rows.values.size());

@@ -60,7 +60,7 @@ TEST_CASE("the examples load") {
   REQUIRE(own);
   CHECK(own->warnings.empty());
   CHECK(own->router.external_url == "https://muster.example.org");
-  CHECK(own->storage.retention == Duration(7 * 24h));
+  CHECK(own->storage.life.retention.raw == Duration(30 * 24h));
   CHECK(own->aggregator.limits.size() == 2);
   CHECK(own->channels.webhooks.at(0).url.file == examples + "secrets/on-call-url");
   using R = std::vector<std::string>;
@@ -302,7 +302,8 @@ access: {}
 )");
   CHECK(config.budget.pages_per_week == .5);
   CHECK(config.collector.lateness == Duration(90s));
-  CHECK(config.storage.retention == Duration(14 * 24h));
+  CHECK(config.storage.life.retention.raw == Duration(14 * 24h));
+  CHECK(config.storage.life.retention.minute == Duration(30 * 24h));  // as ever, since it is longer
   CHECK(config.aggregator.tick == Duration(60s));
   CHECK(config.aggregator.limits.at(0).below == 0.);
   CHECK(config.router.external_url == "https://m.example/x");
@@ -541,4 +542,32 @@ TEST_CASE("a mapping rule that cannot be meant is told with its line and a remed
   CHECK(all.find("m.yaml:9:13: uses has to be a mapping") != all.npos);
   CHECK(faults("mapping:\n  rules:\n    - name: nothing\n").find("m.yaml:3:7: this rule says nothing") !=
         std::string::npos);
+}
+
+TEST_CASE("how long history is kept, and in how many bytes") {
+  const Config config = good("storage: {retention: {raw: 3d, 1m: 2d, 5m: 1w, 1h: 1y, 1d: 5y}, disk_max: 1.5TiB, compact_after: 30m}");
+  const app::StorageLife& life = config.storage.life;
+  CHECK(life.retention.raw == Duration(72h));
+  CHECK(life.retention.minute == Duration(48h));
+  CHECK(life.retention.five_minutes == Duration(168h));
+  CHECK(life.retention.hour == Duration(365 * 24h));
+  CHECK(life.retention.day == Duration(5 * 365 * 24h));
+  CHECK(life.disk_max == 1'649'267'441'664U);  // 1.5 * 2^40
+  CHECK(life.compact_after == Duration(30min));
+
+  const app::StorageLife part = good("storage: {retention: {5m: 10d}, disk_max: 200 GB}").storage.life;
+  CHECK(part.retention.raw == store::Retention().raw);
+  CHECK(part.retention.five_minutes == Duration(240h));
+  CHECK(part.disk_max == 200'000'000'000U);
+  CHECK(!good("storage: {}").storage.life.disk_max);
+  // Rollups are kept at least as long as samples when one length is given.
+  CHECK(good("storage: {retention: 1y}").storage.life.retention.minute == Duration(365 * 24h));
+
+  CHECK_FALSE(faults("storage: {retention: 5m}").empty());
+  CHECK_FALSE(faults("storage: {retention: {raw: 5m}}").empty());
+  CHECK_FALSE(faults("storage: {retention: {1h: 5m}}").empty());
+  CHECK_FALSE(faults("storage: {retention: {2m: 5d}}").empty());
+  CHECK_FALSE(faults("storage: {disk_max: 5KB}").empty());
+  CHECK_FALSE(faults("storage: {disk_max: 1MB}").empty());
+  CHECK_FALSE(faults("storage: {compact_after: 10s}").empty());
 }
