@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,16 +22,33 @@
 // they cannot disagree.
 namespace muster::aggregator {
 
+// Hands what is written on in pieces, so that memory is never held twice.
 class Writer {
  public:
   static constexpr bool reading = false;
-  void bytes(void* data, std::size_t n) { out_.append(static_cast<const char*>(data), n); }
+  static constexpr std::size_t piece = 1 << 20;  // small beside a fleet, large beside a call
+
+  explicit Writer(std::function<void(std::string_view)> sink) : sink_(std::move(sink)) {
+    held_.reserve(piece);
+  }
+  void bytes(const void* data, std::size_t n) {
+    const std::string_view all(static_cast<const char*>(data), n);
+    if (held_.size() + n > piece) flush();
+    if (n > piece)
+      sink_(all);
+    else
+      held_ += all;
+  }
+  void flush() {
+    if (!held_.empty()) sink_(held_);
+    held_.clear();
+  }
   template <class... Fields>
   void operator()(Fields&... fields);
-  std::string take() { return std::move(out_); }
 
  private:
-  std::string out_;
+  std::function<void(std::string_view)> sink_;
+  std::string held_;
 };
 
 class Reader {

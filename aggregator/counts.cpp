@@ -259,11 +259,9 @@ void Engine::read_histogram(Scale& scale, std::int64_t tick, std::uint32_t index
       SeriesInfo fresh{.model = histogram.model,
                        .metric = word(with_suffix(words[histogram.metric], suffixes[give])),
                        .counter = SeriesInfo::derived};
-      const auto known = series_index.find(key_of(fresh));
-      if (known != series_index.end()) continue;  // somebody sends a metric of this name
-      s = static_cast<std::uint32_t>(series.size());
-      series.push_back(fresh);
-      series_index.insert(s);
+      Run& run = models[histogram.model].series_run;
+      if (find(series, run, series_index, fresh) != none) continue;  // somebody sends a metric of this name
+      s = append(series, run, series_index, fresh);
       counters.series = series.size();
     }
     newcomers = newcomers || series[s].local == none;
@@ -272,11 +270,8 @@ void Engine::read_histogram(Scale& scale, std::int64_t tick, std::uint32_t index
 }
 
 std::uint32_t Engine::alias_for(const Alias& alias) {
-  const auto there = alias_index.find(key_of(alias));
-  if (there != alias_index.end()) return *there;
-  aliases.push_back(alias);
-  alias_index.insert(static_cast<std::uint32_t>(aliases.size() - 1));
-  return static_cast<std::uint32_t>(aliases.size() - 1);
+  const std::uint32_t there = find(aliases, said[alias.said].run, alias_index, alias);
+  return there != none ? there : append(aliases, said[alias.said].run, alias_index, alias);
 }
 
 }  // namespace muster::aggregator

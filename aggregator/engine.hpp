@@ -95,11 +95,18 @@ struct Waiting {
   }
 };
 
+// The series of a model, and the aliases of what was said of it, mostly become known together and in order: they
+// are found by halving. Only those that stand elsewhere need an index.
+struct Run {
+  static constexpr bool bulk = true;
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
 struct Alias {
   static constexpr bool bulk = true;
   // What its samples are. Counts are read into rates and quantiles before a tick is gathered: counts.cpp.
   enum Are : std::uint32_t { values, counts, bucket_counts };
-  std::uint32_t series = none;  // none: not judged; one such alias serves all of a model's. Of a bucket: its index
+  std::uint32_t series = none;  // none: not judged. Of a bucket: its index
   std::uint32_t said : 30 = 0;  // index into Engine::said
   std::uint32_t are : 2 = values;
 };
@@ -111,6 +118,7 @@ struct Said {
   std::uint32_t model = 0;
   std::uint32_t attributes = 0;  // index into words: all of them
   std::uint32_t version = none;  // index into words
+  Run run;                       // of its aliases
 };
 
 // Where the slots of a declared set lead. Its series mostly became known together, so their aliases count up.
@@ -124,7 +132,8 @@ struct Slots {
 struct SeriesInfo {
   static constexpr bool bulk = true;
   // Of a series whose samples come of counts; it is placed when it has its first.
-  static constexpr std::uint32_t plain = (1U << 24) - 1, derived = plain - 1, counters_max = derived;
+  static constexpr std::uint32_t plain = (1U << 24) - 1, derived = plain - 1,
+                                 counters_max = derived;
 
   std::uint32_t model = 0;
   std::uint32_t metric = 0;  // index into words
@@ -134,6 +143,23 @@ struct SeriesInfo {
   bool is_rate() const { return counter < counters_max; }
 };
 static_assert(sizeof(SeriesInfo) == 16);
+
+inline std::uint64_t order_in_run(const SeriesInfo& s) {
+  return s.metric;
+}
+inline std::uint64_t order_in_run(const Alias& a) {
+  return std::uint64_t{a.series} << 2U | a.are;
+}
+
+// What the topology says of a model. Indexes into words; 0: not said.
+struct KnownModel {
+  std::string id;
+  std::uint32_t version = 0;
+  std::uint32_t region = 0;
+  std::uint32_t family = 0;
+  std::uint32_t team = 0;
+  std::int64_t interval = 0;  // us; 0: not said
+};
 
 // What is held of a model while its interval is not known.
 struct Unsettled {
@@ -152,14 +178,15 @@ struct ModelInfo {
   std::uint32_t region = 0;
   std::uint32_t family = 0;
   std::uint32_t team = 0;
-  std::uint32_t known = none;  // index into topology.models
+  std::uint32_t known = none;  // index into Engine::known_models
   std::int32_t scale = -1;
   std::uint32_t local = none;
+  Run series_run;
   std::int64_t interval = 0;  // us; 0 while unknown
   std::unique_ptr<Unsettled> unsettled;
   template <class A>
   void archive(A& a) {
-    a(id, version, region, family, team, scale, local, interval, unsettled);
+    a(id, version, region, family, team, scale, local, series_run, interval, unsettled);
   }
 };
 
@@ -291,9 +318,10 @@ struct Loading {
 // A counter, or increases that are sent as such, on its way to a rate.
 struct CounterState {
   static constexpr bool bulk = true;
-  double last = std::numeric_limits<double>::quiet_NaN();  // NaN: it begins anew with the next sample
-  double held = 0;                                         // the increase since `from`
-  std::int64_t from = 0;                                   // ms
+  double last =
+      std::numeric_limits<double>::quiet_NaN();  // NaN: it begins anew with the next sample
+  double held = 0;                               // the increase since `from`
+  std::int64_t from = 0;                         // ms
   std::int64_t newest = std::numeric_limits<std::int64_t>::min();  // ms
 };
 
@@ -311,11 +339,11 @@ static_assert(sizeof(Bucket) == 32);
 struct Histogram {
   enum Gives : std::size_t { p50, p99, psi, gives };
   std::uint32_t model = 0;
-  std::uint32_t metric = 0;  // index into words: without _bucket and le
-  bool increases = false;    // its samples are
+  std::uint32_t metric = 0;            // index into words: without _bucket and le
+  bool increases = false;              // its samples are
   std::vector<std::uint32_t> buckets;  // by bound
   std::array<std::uint32_t, gives> series = {none, none, none};
-  std::uint32_t learned = 0;   // how often its usual shares were
+  std::uint32_t learned = 0;  // how often its usual shares were
   std::int64_t held_since = std::numeric_limits<std::int64_t>::min();  // tick; min: nothing is held
   template <class A>
   void archive(A& a) {
@@ -339,13 +367,15 @@ struct LearningBuffer {
 
 struct FamilyCell {
   std::uint32_t family = 0;  // index into Scale::families
-  std::vector<std::uint32_t> series;
+  std::uint32_t size = 0;    // series; Scale::each_of_family names them
+  std::vector<std::uint32_t>
+      series;  // only where the channel and the family's models do not tell them
   float factor = 0;
   float variance = 0.25F;
   float regime = 1;  // EWMA_12 of the MAD scale
   template <class A>
   void archive(A& a) {
-    a(family, series, factor, variance, regime);
+    a(family, factor, variance, regime);
   }
 };
 
@@ -509,6 +539,7 @@ struct Scale {
 
   std::vector<ScaleModel> models;
   std::vector<std::string> families;
+  std::vector<std::vector<std::uint32_t>> family_models;  // local, by family
   // By local series.
   std::vector<SeriesState> series;
   std::vector<std::uint32_t> model_of;
@@ -566,6 +597,13 @@ struct Scale {
       for (const std::uint32_t m : group.members)
         if (unit_of[m] != none) f(unit_of[m]);
     }
+  }
+  template <class F>
+  void each_of_family(const Channel& channel, const FamilyCell& cell, F&& f) const {
+    for (const std::uint32_t s : cell.series) f(s);
+    if (!cell.series.empty()) return;
+    for (const std::uint32_t m : family_models[cell.family])
+      if (channel.unit_of[m] != none) f(channel.unit_of[m]);
   }
   // Name of a channel, events included.
   const std::string& channel_name(std::uint32_t channel) const;
@@ -697,16 +735,48 @@ struct PairEqual {
 template <class T>
 using PairIndex = absl::flat_hash_set<std::uint32_t, PairHash<T>, PairEqual<T>>;
 
+// Where `item` stands in `all`, or none: in its owner's run, else in the index of what stands outside of runs.
+template <class T>
+std::uint32_t find(const std::vector<T>& all, const Run& run, const PairIndex<T>& index,
+                   const T& item) {
+  const auto first = all.begin() + run.first;
+  const auto last = first + run.count;
+  const auto at = std::lower_bound(
+      first, last, item, [](const T& a, const T& b) { return order_in_run(a) < order_in_run(b); });
+  if (at != last && order_in_run(*at) == order_in_run(item))
+    return static_cast<std::uint32_t>(at - all.begin());
+  const auto outside = index.find(key_of(item));
+  return outside == index.end() ? none : *outside;
+}
+
+template <class T>
+std::uint32_t append(std::vector<T>& all, Run& run, PairIndex<T>& index, const T& item) {
+  const auto at = static_cast<std::uint32_t>(all.size());
+  if (all.size() == all.capacity()) all.reserve(all.size() + all.size() / 8 + 64);
+  all.push_back(item);
+  if (run.count == 0) {
+    run = {at, 1};
+  } else if (run.first + run.count == at && order_in_run(all[at - 1]) < order_in_run(item)) {
+    ++run.count;
+  } else {
+    index.insert(at);
+  }
+  return at;
+}
+
 struct Engine {
   Settings settings;
   Topology topology;
-  std::vector<std::vector<std::uint32_t>> dependants;  // by dependency, indexes of topology.models
+  std::vector<KnownModel> known_models;                // the topology's, by id; it has them no more
+  std::vector<std::vector<std::uint32_t>> dependants;  // by dependency, indexes into known_models
 
   std::vector<std::string> words = {""};
   absl::flat_hash_set<std::uint32_t, WordHash, WordEqual> word_index{0, {&words}, {&words}};
   std::vector<Said> said;
   PairIndex<Said> said_index{0, {&said}, {&said}};
-  std::vector<Alias> aliases;
+  // The first stands for all that is not judged.
+  static constexpr std::uint32_t not_judged = 0;
+  std::vector<Alias> aliases = {Alias{}};
   PairIndex<Alias> alias_index{0, {&aliases}, {&aliases}};
   std::vector<SeriesInfo> series;
   PairIndex<SeriesInfo> series_index{0, {&series}, {&series}};
@@ -741,17 +811,23 @@ struct Engine {
                          const ModelAttributes& attributes);
   void declare(const SeriesSet& set);
   void observe(const LogRows& rows);
+  // What the topology says of a model, else what its senders do.
   const std::string& family_of(const ModelInfo& m) const {
-    return known_or(m, &Model::family, m.family);
+    return words[known_or(m, &KnownModel::family, m.family)];
   }
   const std::string& region_of(const ModelInfo& m) const {
-    return known_or(m, &Model::region, m.region);
+    return words[known_or(m, &KnownModel::region, m.region)];
   }
-  const std::string& team_of(const ModelInfo& m) const { return known_or(m, &Model::team, m.team); }
-  const std::string& known_or(const ModelInfo& m, std::string Model::*field,
-                              std::uint32_t said_word) const {
-    const bool known = m.known != none && !(topology.models[m.known].*field).empty();
-    return known ? topology.models[m.known].*field : words[said_word];
+  const std::string& team_of(const ModelInfo& m) const {
+    return words[known_or(m, &KnownModel::team, m.team)];
+  }
+  const std::string& known_version_of(const ModelInfo& m) const {
+    return words[known_or(m, &KnownModel::version, 0)];
+  }
+  std::uint32_t known_or(const ModelInfo& m, std::uint32_t KnownModel::*field,
+                         std::uint32_t said_word) const {
+    const bool is_known = m.known != none && known_models[m.known].*field != 0;
+    return is_known ? known_models[m.known].*field : said_word;
   }
   void observe(std::uint32_t alias, Timestamp ts, double value);
   void place(std::int32_t scale, std::uint32_t alias, Timestamp ts, double value, bool was_waiting);

@@ -20,7 +20,9 @@ void weigh_cell(const Scale& scale, const Group& group, Cell& cell,
   const Lane& lane = cell.event ? scale.events : scale.metrics;
   CellState& state = cell.state;
   double sum = 0;
-  double up_w = 0, up_ww = 0, up_wx = 0, down_w = 0, down_ww = 0, down_wx = 0;
+  // Sums of the weights w of the focused bets, of w^2 and of w x; upwards and downwards side by side.
+  using Both = double __attribute__((vector_size(16)));
+  Both w_sum{}, ww_sum{}, wx_sum{};
   std::uint32_t n = 0;
   std::uint32_t moved = 0;
   scale.each_unit(group, cell, [&](std::uint32_t index) {
@@ -31,10 +33,12 @@ void weigh_cell(const Scale& scale, const Group& group, Cell& cell,
     ++n;
     const auto x = static_cast<double>(unit.x);
     sum += x;
-    const double up = std::max(0.0, static_cast<double>(unit.focus) - 1);
-    const double down = std::max(0.0, -static_cast<double>(unit.focus) - 1);
-    up_w += up, up_ww += up * up, up_wx += up * x;
-    down_w += down, down_ww += down * down, down_wx += down * x;
+    const auto focus = static_cast<double>(unit.focus);
+    const Both beyond = Both{focus, -focus} - 1;
+    const Both w = beyond > 0 ? beyond : Both{};
+    w_sum += w;
+    ww_sum += w * w;
+    wx_sum += w * x;
   });
   state.present = n;
   state.moved = moved;
@@ -60,8 +64,8 @@ void weigh_cell(const Scale& scale, const Group& group, Cell& cell,
     anomaly::update(v, bet_u, tilt, weight);
     moment += fortnight10 * (std::min(raw * raw, 12.25F) - moment);
   };
-  bet(up_w, up_ww, up_wx, 1, state.focus_up, state.sparse_up);
-  if (!cell.event) bet(down_w, down_ww, down_wx, -1, state.focus_down, state.sparse_down);
+  bet(w_sum[0], ww_sum[0], wx_sum[0], 1, state.focus_up, state.sparse_up);
+  if (!cell.event) bet(w_sum[1], ww_sum[1], wx_sum[1], -1, state.focus_down, state.sparse_down);
 
   const float clipped = std::clamp(s, -3.5F, 3.5F);
   const float away = clipped - state.mean;
@@ -203,7 +207,8 @@ void Engine::remember(Scale& scale, std::int64_t tick, const At& at, const OpenT
   }
   scale.heat.push_back(std::move(column));
   while (scale.heat.size() > history_max) scale.heat.pop_front();
-  if (scale.heat.size() > six_hours + 1) scale.heat[scale.heat.size() - 2 - six_hours].drift = {};
+  if (scale.heat.size() > six_hours + 1)
+    scale.heat[scale.heat.size() - 2 - six_hours].drift = std::vector<float>();
 
   // Values for the charts: one column per ten minutes or tick, a day of them (two of hourly ones),
   // fewer in a very large fleet.
@@ -233,7 +238,7 @@ void Engine::remember(Scale& scale, std::int64_t tick, const At& at, const OpenT
   const std::uint64_t bytes = std::max<std::uint64_t>(1, scale.series.size() * sizeof(float));
   const auto points = static_cast<std::uint64_t>(
       std::max(48.0, scale.ticks_per_day() / static_cast<double>(stride)));
-  const std::uint64_t room = std::max<std::uint64_t>(12, settings.recent_bytes_max / bytes);
+  const std::uint64_t room = std::max<std::uint64_t>(6, settings.recent_bytes_max / bytes);
   while (scale.recent.size() > std::min(points, room)) scale.recent.pop_front();
 }
 

@@ -125,8 +125,16 @@ void Engine::reindex() {
   refill(word_index, words.size());
   refill(model_index, models.size());
   refill(said_index, said.size());
-  refill(series_index, series.size());
-  refill(alias_index, aliases.size());
+  series_index.clear();
+  for (std::uint32_t i = 0; i < series.size(); ++i) {
+    const Run& run = models[series[i].model].series_run;
+    if (i < run.first || i >= run.first + run.count) series_index.insert(i);
+  }
+  alias_index.clear();
+  for (std::uint32_t i = not_judged + 1; i < aliases.size(); ++i) {
+    const Run& run = said[aliases[i].said].run;
+    if (i < run.first || i >= run.first + run.count) alias_index.insert(i);
+  }
   unplaced = 0;
   for (const SeriesInfo& s : series)
     unplaced += s.local == none && s.counter == SeriesInfo::plain ? 1 : 0;
@@ -161,6 +169,9 @@ void Fleet::apply(const Topology& topology) {
 }
 void Fleet::declare(const SeriesSet& set) {
   engine_->declare(set);
+}
+bool Fleet::knows(SetId set) const {
+  return engine_->sets.contains(static_cast<std::int64_t>(set));
 }
 void Fleet::observe(const LogRows& rows) {
   engine_->observe(rows);
@@ -202,14 +213,22 @@ std::vector<Incident> Fleet::open_incidents() const {
   return out;
 }
 
-std::string Fleet::snapshot() const {
-  Writer writer;
+void Fleet::snapshot(const std::function<void(std::string_view)>& take) const {
+  Hasher hasher;
+  take(magic);
+  Writer writer([&](std::string_view piece) {
+    hasher.add(piece);
+    take(piece);
+  });
   engine_->archive(writer);
-  const std::string body = writer.take();
-  std::uint64_t sum = hash64(body);
-  std::string out(magic);
-  out.append(reinterpret_cast<const char*>(&sum), sizeof sum);
-  out += body;
+  writer.flush();
+  const std::uint64_t sum = hasher.hash64();
+  take({reinterpret_cast<const char*>(&sum), sizeof sum});
+}
+
+std::string Fleet::snapshot() const {
+  std::string out;
+  snapshot([&](std::string_view piece) { out += piece; });
   return out;
 }
 
@@ -218,8 +237,9 @@ Result<Fleet> Fleet::restore(Settings settings, const Topology& topology,
   std::uint64_t sum = 0;
   if (!snapshot.starts_with(magic) || snapshot.size() < magic.size() + sizeof sum)
     return Error{"snapshot", "not one of this version; read the log from its beginning"};
-  std::memcpy(&sum, snapshot.data() + magic.size(), sizeof sum);
-  const std::string_view body = snapshot.substr(magic.size() + sizeof sum);
+  std::memcpy(&sum, snapshot.data() + snapshot.size() - sizeof sum, sizeof sum);
+  const std::string_view body =
+      snapshot.substr(magic.size(), snapshot.size() - magic.size() - sizeof sum);
   if (hash64(body) != sum)
     return Error{"snapshot",
                  "damaged: its checksum does not agree; read the log from its beginning"};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -49,7 +50,7 @@ struct MemoryPart {
 // advance() is called.
 class Fleet {
  public:
-  // Who a series is, under one version of its model. Dense from 0.
+  // Who a series is, under one version of its model. 0 is all that is not judged, the others count up from 1.
   using SeriesRef = std::uint32_t;
 
   Fleet(Settings settings, const Topology& topology);
@@ -62,6 +63,7 @@ class Fleet {
 
   // Makes a set known. Again is harmless.
   void declare(const SeriesSet& set);
+  bool knows(SetId set) const;
   // Rows of declared sets; others are counted.
   void observe(const LogRows& rows);
 
@@ -85,7 +87,9 @@ class Fleet {
   std::vector<MemoryPart> memory() const;
 
   // All of its memory as bytes; restored, it goes on as if it had never stopped. The format is this
-  // build's own: a snapshot of another version is refused, and the log is read again.
+  // build's own: a snapshot of another version is refused, and the log is read again. Comes in pieces, as a
+  // large fleet's is too much to be held twice.
+  void snapshot(const std::function<void(std::string_view)>& take) const;
   std::string snapshot() const;
   static Result<Fleet> restore(Settings settings, const Topology& topology,
                                std::string_view snapshot);

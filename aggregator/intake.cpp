@@ -37,19 +37,19 @@ std::uint32_t Engine::model_of(std::string_view id) {
   ModelInfo& info = models.emplace_back();
   info.id = id;
   model_index.insert(index);
-  const auto known =
-      std::lower_bound(topology.models.begin(), topology.models.end(), id,
-                       [](const Model& m, std::string_view key) { return m.id < key; });
-  std::optional<Duration> interval;
-  if (known != topology.models.end() && known->id == id) {
-    info.known = static_cast<std::uint32_t>(known - topology.models.begin());
-    interval = known->interval;
+  const auto its =
+      std::lower_bound(known_models.begin(), known_models.end(), id,
+                       [](const KnownModel& m, std::string_view key) { return m.id < key; });
+  std::int64_t interval = 0;
+  if (its != known_models.end() && its->id == id) {
+    info.known = static_cast<std::uint32_t>(its - known_models.begin());
+    interval = its->interval;
   }
   counters.models = models.size();
   if (settings.tick) {
-    give_interval(index, interval.value_or(*settings.tick).count());
-  } else if (interval) {
-    give_interval(index, interval->count());
+    give_interval(index, interval != 0 ? interval : settings.tick->count());
+  } else if (interval != 0) {
+    give_interval(index, interval);
   } else {
     info.unsettled = std::make_unique<Unsettled>();
     unlearned.push_back(index);
@@ -81,17 +81,29 @@ void Engine::apply(const Topology& t) {
   std::sort(topology.models.begin(), topology.models.end(),
             [](const Model& a, const Model& b) { return a.id < b.id; });
   dependants = muster::dependants(topology);
-  topology.edges = {};  // that was all they say to it
+  known_models.clear();
+  known_models.reserve(topology.models.size());
+  for (const Model& m : topology.models) {
+    known_models.push_back({.id = m.id,
+                            .version = word(m.version),
+                            .region = word(m.region),
+                            .family = word(m.family),
+                            .team = word(m.team),
+                            .interval = m.interval.value_or(Duration{}).count()});
+  }
+  // That was all that they say to it.
+  topology.edges = std::vector<Edge>();
+  topology.models = std::vector<Model>();
   for (ModelInfo& model : models) model.known = none;
-  for (std::uint32_t m = 0; m < topology.models.size(); ++m) {
-    const auto it = model_index.find(topology.models[m].id);
+  for (std::uint32_t m = 0; m < known_models.size(); ++m) {
+    const auto it = model_index.find(known_models[m].id);
     if (it != model_index.end()) models[*it].known = m;
   }
   if (!settings.tick) {
     for (const std::uint32_t model : unlearned) {
-      const std::uint32_t known = models[model].known;
-      if (known == none || !topology.models[known].interval) continue;
-      models[model].unsettled->first = {0, topology.models[known].interval->count()};
+      const std::uint32_t its = models[model].known;
+      if (its == none || known_models[its].interval == 0) continue;
+      models[model].unsettled->first = {0, known_models[its].interval};
       settle(model);
     }
     std::erase_if(unlearned, [&](std::uint32_t model) { return models[model].scale >= 0; });
@@ -117,8 +129,16 @@ std::uint32_t Engine::alias_of(std::string_view model_id, std::string_view metri
     all += '\xff';
   }
   const Said says{.model = model, .attributes = word(all)};
+  const auto tell = [&] {
+    ModelInfo& info = models[model];
+    if (!attributes.version.empty()) info.version = word(attributes.version);
+    if (!attributes.region.empty()) info.region = word(attributes.region);
+    if (!attributes.family.empty()) info.family = word(attributes.family);
+    if (!attributes.team.empty()) info.team = word(attributes.team);
+  };
   auto its = said_index.find(key_of(says));
   if (its == said_index.end()) {
+    tell();
     said.push_back(says);
     if (!attributes.version.empty()) {
       said.back().version = word(attributes.version);
@@ -130,35 +150,29 @@ std::uint32_t Engine::alias_of(std::string_view model_id, std::string_view metri
   const bool counts = kind == Kind::counter || kind == Kind::delta;
   if (kind == Kind::bucket || kind == Kind::delta_bucket) {
     alias.series = bucket_of(model, metric, kind == Kind::delta_bucket);
-    if (alias.series != none) alias.are = Alias::bucket_counts;
+    alias.are = Alias::bucket_counts;
   } else {
-    SeriesInfo fresh{.model = model, .metric = word(metric), .kind = static_cast<std::uint32_t>(kind)};
-    const auto known = series_index.find(key_of(fresh));
-    if (known != series_index.end()) {
-      alias.series = *known;
-    } else if (series.size() < settings.series_max &&
-               !(counts && counter_states.size() >= SeriesInfo::counters_max)) {
-      alias.series = static_cast<std::uint32_t>(series.size());
+    SeriesInfo fresh{
+        .model = model, .metric = word(metric), .kind = static_cast<std::uint32_t>(kind)};
+    alias.series = find(series, models[model].series_run, series_index, fresh);
+    if (alias.series == none && series.size() < settings.series_max &&
+        !(counts && counter_states.size() >= SeriesInfo::counters_max)) {
       if (counts) {
         fresh.counter = static_cast<std::uint32_t>(counter_states.size());
         counter_states.emplace_back();
       } else {
         ++unplaced;
       }
-      series.push_back(fresh);
-      series_index.insert(alias.series);
+      alias.series = append(series, models[model].series_run, series_index, fresh);
       counters.series = series.size();
     }
     if (alias.series != none && series[alias.series].is_rate()) alias.are = Alias::counts;
   }
-  const auto there = alias_index.find(key_of(alias));
-  if (there != alias_index.end()) return *there;
-  ModelInfo& info = models[model];
-  if (!attributes.version.empty()) info.version = word(attributes.version);
-  if (!attributes.region.empty()) info.region = word(attributes.region);
-  if (!attributes.family.empty()) info.family = word(attributes.family);
-  if (!attributes.team.empty()) info.team = word(attributes.team);
-  return alias_for(alias);
+  if (alias.series == none) return not_judged;
+  const std::uint32_t there = find(aliases, said[alias.said].run, alias_index, alias);
+  if (there != none) return there;
+  tell();
+  return append(aliases, said[alias.said].run, alias_index, alias);
 }
 
 void Engine::declare(const SeriesSet& set) {

@@ -184,35 +184,45 @@ void Engine::regroup(Scale& scale) {
   scale.keep_groups(scale.kept);
   scale.groups.clear();
 
+  scale.family_models.assign(scale.families.size(), {});
+  for (std::uint32_t m = 0; m < scale.models.size(); ++m)
+    if (scale.models[m].family != none) scale.family_models[scale.models[m].family].push_back(m);
+
   for (Channel& channel : scale.channels) {
-    std::map<std::uint32_t, FamilyCell> old;
-    for (FamilyCell& f : channel.families) old[f.family] = std::move(f);
+    channel.unit_of = std::vector<std::uint32_t>();
+    if (2 * channel.series.size() >= scale.models.size()) {
+      channel.unit_of.assign(scale.models.size(), none);
+      for (const std::uint32_t s : channel.series) channel.unit_of[scale.model_of[s]] = s;
+    }
     std::map<std::uint32_t, FamilyCell> fresh;
+    for (const std::uint32_t s : channel.series) {
+      const std::uint32_t family = scale.models[scale.model_of[s]].family;
+      if (family != none) ++fresh[family].size;
+    }
+    const auto is_told = [&](std::uint32_t family, const FamilyCell& cell) {
+      return !channel.unit_of.empty() && 2 * cell.size >= scale.family_models[family].size();
+    };
     for (const std::uint32_t s : channel.series) {
       const std::uint32_t family = scale.models[scale.model_of[s]].family;
       if (family == none) continue;
       FamilyCell& cell = fresh[family];
-      cell.family = family;
+      if (is_told(family, cell)) continue;
+      cell.series.reserve(cell.size);
       cell.series.push_back(s);
+    }
+    for (const FamilyCell& old : channel.families) {
+      const auto it = fresh.find(old.family);
+      if (it == fresh.end()) continue;
+      it->second.factor = old.factor;
+      it->second.variance = old.variance;
+      it->second.regime = old.regime;
     }
     channel.families.clear();
     for (auto& [family, cell] : fresh) {
-      const auto it = old.find(family);
-      if (it != old.end()) {
-        cell.factor = it->second.factor;
-        cell.variance = it->second.variance;
-        cell.regime = it->second.regime;
-      }
-      cell.series.shrink_to_fit();
+      cell.family = family;
       channel.families.push_back(std::move(cell));
     }
-  }
-
-  for (Channel& channel : scale.channels) {
-    channel.unit_of = {};
-    if (2 * channel.series.size() < scale.models.size()) continue;
-    channel.unit_of.assign(scale.models.size(), none);
-    for (const std::uint32_t s : channel.series) channel.unit_of[scale.model_of[s]] = s;
+    channel.families.shrink_to_fit();
   }
 
   std::vector<std::uint32_t> units_in(scale.channels.size());  // of the group at hand
@@ -266,7 +276,7 @@ void Engine::regroup(Scale& scale) {
   for (std::uint32_t d = 0; d < topology.dependencies.size(); ++d) {
     std::vector<std::uint32_t> members;
     for (const std::uint32_t m : dependants[d]) {
-      const auto it = model_index.find(topology.models[m].id);
+      const auto it = model_index.find(known_models[m].id);
       if (it == model_index.end()) continue;
       const ModelInfo& info = models[*it];
       if (info.local == none || info.scale < 0 ||

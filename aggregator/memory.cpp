@@ -75,7 +75,8 @@ std::vector<MemoryPart> Engine::memory() const {
     for (const ScaleModel& m : scale.models) model_lists += of(m.series);
     out.add("models: state", scale.models.size(), models_bytes);
 
-    std::uint64_t lists = model_lists;
+    std::uint64_t lists = model_lists + of(scale.family_models);
+    for (const auto& models_of : scale.family_models) lists += of(models_of);
     std::uint64_t channels_bytes = of(scale.channels) + of(scale.pools);
     for (const Channel& channel : scale.channels) {
       channels_bytes += of(channel.name) + of(channel.families);
@@ -134,12 +135,10 @@ std::vector<MemoryPart> Engine::memory() const {
   out.add("buckets", buckets.size(), of(buckets));
   out.add("histograms", histograms.size(), of(histograms) + of_table(histogram_index));
   out.add("sets", sets.size(), of_table(sets) + of(slot_aliases));
-  std::uint64_t graph = of(topology.models) + of(topology.edges) + of(topology.dependencies);
-  for (const Model& m : topology.models)
-    graph += of(m.id) + of(m.family) + of(m.region) + of(m.version) + of(m.team);
-  for (const Edge& e : topology.edges) graph += of(e.from) + of(e.to) + of(e.kind);
+  std::uint64_t graph = of(known_models) + of(topology.dependencies);
+  for (const KnownModel& m : known_models) graph += of(m.id);
   for (const auto& list : dependants) graph += sizeof list + of(list);
-  out.add("topology", topology.models.size(), graph);
+  out.add("topology", known_models.size(), graph);
   return out.take();
 }
 

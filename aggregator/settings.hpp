@@ -63,7 +63,8 @@ struct Settings {
   // Samples held of one model until its interval is known: four samples of a large model.
   std::uint32_t waiting_max = 20'000;
 
-  // Recent values kept for the charts of an incident, in bytes for all series together.
+  // Recent values kept for the charts of an incident, in bytes for all series together; six values a series at
+  // least.
   std::uint64_t recent_bytes_max = 32ULL << 20;
 
   // Incidents remembered after they closed, for reopening and the pages.

@@ -472,6 +472,14 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
     return values.size();
   };
 
+  const auto collect_family = [&](const FamilyCell& family) {
+    values.clear();
+    scale.each_of_family(channel, family, [&](std::uint32_t s) {
+      if (lane.unit[s].seen && lane.unit[s].ok) values.push_back(lane.unit[s].x);
+    });
+    return values.size();
+  };
+
   // The common factor: what everybody sees is not an incident of one dependency.
   if (collect(seen) >= factor_members_min) {
     const float f = anomaly::median(values);
@@ -501,12 +509,12 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
   }
 
   for (FamilyCell& family : channel.families) {
-    if (family.series.size() < factor_members_min || collect(family.series) < 6) continue;
+    if (family.size < factor_members_min || collect_family(family) < 6) continue;
     const float f = anomaly::median(values);
     family.factor = f;
     const float clipped = std::clamp(f, -3.0F, 3.0F);
-    for (const std::uint32_t s : family.series) {
-      if (!lane.unit[s].seen) continue;
+    scale.each_of_family(channel, family, [&](std::uint32_t s) {
+      if (!lane.unit[s].seen) return;
       Loading& state = scale.loading[s];
       const float b =
           std::clamp(state.family_covariance / std::max(state.family_variance, 1e-3F), 0.0F, 2.0F);
@@ -516,17 +524,18 @@ void Engine::condition(Scale& scale, std::int64_t tick, Channel& channel) {
       state.family_covariance +=
           fortnight * (std::clamp(before, -4.0F, 4.0F) * clipped - state.family_covariance);
       state.family_variance += fortnight * (clipped * clipped - state.family_variance);
-    }
+    });
     family.variance += fortnight * (clipped * clipped - family.variance);
-    collect(family.series);
+    collect_family(family);
     const float spread = anomaly::mad_about_zero(values);
     float divisor = std::max(1.0F, spread);
-    if (family.series.size() >= regime_members_min) {
+    if (family.size >= regime_members_min) {
       divisor = std::max(divisor, family.regime);
       family.regime += (spread - family.regime) / 12;
     }
-    for (const std::uint32_t s : family.series)
+    scale.each_of_family(channel, family, [&](std::uint32_t s) {
       if (lane.unit[s].seen) lane.unit[s].x /= divisor;
+    });
   }
 
   if (masked * 10 > seen.size()) {

@@ -106,8 +106,7 @@ FleetView Engine::view() const {
     v.family = family_of(info);
     v.region = region_of(info);
     v.team = team_of(info);
-    const std::string known_version =
-        info.known == none ? std::string() : topology.models[info.known].version;
+    const std::string& known_version = known_version_of(info);
     if (row.scale == nullptr) {
       v.version = known_version.empty() ? words[info.version] : known_version;
       v.learning_days_left = settings.warmup_days;

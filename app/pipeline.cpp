@@ -107,7 +107,7 @@ void Pipeline::restore() {
     closed_[id] = std::move(row.incident);
   }
   for (const SeriesSetPtr& set : store::known_sets(settings_.data_dsn, settings_.shards))
-    known_[set->id] = set;
+    if (!fleet_->knows(set->id)) known_[set->id] = set;
   reader_ = std::make_unique<store::LogReader>(
       store::LogReader::Settings{settings_.data_dsn, settings_.shards}, std::move(positions));
 }
@@ -178,9 +178,8 @@ void Pipeline::follow() {
           in_log = true;  // the tail forgot some; this one will be read with them
         }
       }
-      const auto since_publish = SteadyClock::now() - published_at_;
-      if (changed_ ? since_publish >= settings_.publish_every : since_publish >= look_for_silence) publish();
-      if (SteadyClock::now() - saved_at_ >= settings_.snapshot_every) save();
+      if (publish_due()) publish();
+      if (save_due()) save();
     } catch (const store::Unavailable& fault) {
       log::warn("aggregator.waits", {{"what", fault.what()}, {"for", "the database"}});
       in_log = true;
@@ -251,7 +250,21 @@ void Pipeline::report(std::vector<Finding> findings) {
   counters_.findings += findings.size();
 }
 
+bool Pipeline::publish_due() const {
+  const auto since = SteadyClock::now() - published_at_;
+  if (!changed_) return since >= look_for_silence;
+  const int share = settings_.publish_share * (live_.watched() ? 1 : 10);
+  return since >= settings_.publish_every && since >= publish_took_ * share;
+}
+
+bool Pipeline::save_due() const {
+  const auto since = SteadyClock::now() - saved_at_;
+  return since >= settings_.snapshot_every &&
+         (since >= save_took_ * settings_.snapshot_share || since >= settings_.snapshot_every_max);
+}
+
 void Pipeline::publish() {
+  const auto began = SteadyClock::now();
   auto view = std::make_shared<FleetView>(fleet_->view());
   const auto unheard = std::chrono::duration_cast<Duration>(SteadyClock::now() - heard_at_);
   const std::optional<StaticFinding> silence = fleet_silence(*view, unheard);
@@ -262,32 +275,38 @@ void Pipeline::publish() {
                 [&](const auto& entry) { return entry.second.updated_at < view->at - day; });
   auto incidents = std::make_shared<dashboards::Incidents>(fleet_->open_incidents());
   for (const auto& [id, incident] : closed_) incidents->push_back(incident);
+  published_at_ = SteadyClock::now();
+  publish_took_ = published_at_ - began;
   {
     const std::lock_guard lock(mutex_);
     counters_.closed = view->at;
     counters_.fleet = fleet_->counters();
+    ++counters_.published;
+    counters_.publish_seconds += std::chrono::duration<double>(publish_took_).count();
   }
   live_.publish(std::move(view), std::move(incidents));
-  published_at_ = SteadyClock::now();
   changed_ = false;
 }
 
 void Pipeline::save() {
-  saved_at_ = SteadyClock::now();
+  const auto began = SteadyClock::now();
+  saved_at_ = began;
   if (!fleet_) return;
   // Without a tick there is little to save, but the log may only be compacted behind a saved position.
-  const bool moved = positions_saved_ != at_ && SteadyClock::now() - state_saved_at_ >= settings_.idle_snapshot_every;
+  const bool moved = positions_saved_ != at_ && began - state_saved_at_ >= settings_.idle_snapshot_every;
   if (fleet_->counters().ticks == ticks_saved_ && !moved) return;
-  store::Snapshot snapshot;
-  snapshot.at_tick = fleet_->closed();
-  snapshot.state = fleet_->snapshot();
-  for (const auto& [key, batch] : at_) snapshot.positions.push_back({key.first, key.second, batch});
-  control_.save_snapshot(snapshot);
+  LogPositions positions;
+  for (const auto& [key, batch] : at_) positions.push_back({key.first, key.second, batch});
+  const auto write = [&](const store::Control::Pieces& put) { fleet_->snapshot(put); };
+  const std::size_t bytes = control_.save_snapshot(fleet_->closed(), positions, write);
   ticks_saved_ = fleet_->counters().ticks;
   positions_saved_ = at_;
-  state_saved_at_ = SteadyClock::now();
+  saved_at_ = state_saved_at_ = SteadyClock::now();
+  save_took_ = saved_at_ - began;
   const std::lock_guard lock(mutex_);
   ++counters_.snapshots;
+  counters_.snapshot_bytes = bytes;
+  counters_.snapshot_seconds += std::chrono::duration<double>(save_took_).count();
 }
 
 }  // namespace muster::app

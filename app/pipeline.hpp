@@ -32,12 +32,18 @@ class Pipeline {
     std::string control_dsn;
     std::string data_dsn;
     int shards = 1;
-    // After a kill at most that much is read and judged again; a snapshot of 10,000 series is 6 MB.
+    // After a kill at most that much is read and judged again; a snapshot of 10,000 series is 7 MB. One of a
+    // million takes seconds, in which nothing is judged: it comes less often, so that it has no more than
+    // 1 / snapshot_share of the time. Reading ten minutes of such a fleet's log again takes as long.
     std::chrono::milliseconds snapshot_every{60'000};
+    std::chrono::milliseconds snapshot_every_max{600'000};
+    int snapshot_share = 30;
     // When samples come and no tick closes, as when history is imported.
     std::chrono::milliseconds idle_snapshot_every{600'000};
-    // A page redraws ten times a second at most.
+    // A page redraws ten times a second at most. A view of 50,000 models takes a while to make: it has no more
+    // than 1 / publish_share of the time, and a tenth of that while nobody looks.
     std::chrono::milliseconds publish_every{100};
+    int publish_share = 20;
   };
 
   // What it did, for /metrics. Any thread.
@@ -47,6 +53,10 @@ class Pipeline {
     std::uint64_t batches_read = 0;
     std::uint64_t findings = 0;
     std::uint64_t snapshots = 0;
+    std::uint64_t snapshot_bytes = 0;   // of the last one
+    double snapshot_seconds = 0;        // all of them
+    std::uint64_t published = 0;
+    double publish_seconds = 0;         // all of it, in the aggregator's thread
     double evaluate_seconds = 0;  // wall clock, in the aggregator
     Timestamp closed;             // the newest closed tick; 0 before the first
     bool caught_up = false;       // it has read all that was committed when it last looked
@@ -76,7 +86,9 @@ class Pipeline {
   void take(const LogBatch& batch);
   void report(std::vector<Finding> findings);
   void publish();
+  bool publish_due() const;
   void save();
+  bool save_due() const;
   bool wait(std::chrono::milliseconds patience);  // false once it is to stop
 
   Settings settings_;
@@ -91,13 +103,14 @@ class Pipeline {
   std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> at_;  // (shard, collector) to batch
   std::map<SetId, SeriesSetPtr> known_;                               // sets that were never declared
   std::map<std::string, Incident> closed_;                            // in the last day of the fleet's time
-  std::uint64_t ticks_published_ = 0;
   std::uint64_t ticks_saved_ = 0;
   std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> positions_saved_;
   std::chrono::steady_clock::time_point state_saved_at_{};
   bool changed_ = true;
   std::chrono::steady_clock::time_point published_at_{};
+  std::chrono::steady_clock::duration publish_took_{};
   std::chrono::steady_clock::time_point saved_at_{};
+  std::chrono::steady_clock::duration save_took_{};
   std::chrono::steady_clock::time_point heard_at_{};
   bool silent_ = false;  // and it was said
 

@@ -249,6 +249,11 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
   page.counter("muster_aggregator_batches_total", "Batches taken in, by the way they came",
                n(p.batches_read), {{"from", "log"}});
   page.counter("muster_aggregator_snapshots_total", "Times its state was saved", n(p.snapshots));
+  page.counter("muster_aggregator_snapshot_seconds_total", "Wall clock spent saving its state",
+               p.snapshot_seconds);
+  page.gauge("muster_aggregator_snapshot_bytes", "Of the last saved state", n(p.snapshot_bytes));
+  page.counter("muster_aggregator_views_total", "Views of the fleet made for the pages", n(p.published));
+  page.counter("muster_aggregator_view_seconds_total", "Wall clock spent on them", p.publish_seconds);
   page.gauge("muster_aggregator_closed_tick_seconds",
              "Event time of the newest closed tick, unix seconds", n(p.closed.us) / 1e6);
 

@@ -1,6 +1,7 @@
 #include "dashboards/live.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -8,6 +9,7 @@
 #include <boost/json.hpp>
 #include <cassert>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <set>
 #include <utility>
@@ -31,11 +33,21 @@ struct Live::State {
   void change(std::shared_ptr<Snapshot> next) {
     next->number = now()->number + 1;
     versions.push_back(std::move(next));
-    if (versions.size() > settings.versions_max) versions.pop_front();
+    while (versions.size() > settings.versions_max ||
+           (versions.size() > 2 && models_held() > settings.version_models_max))
+      versions.pop_front();
     fleets.clear();
     ticks.clear();
     wake();
   }
+
+  std::size_t models_held() const {
+    std::size_t n = 0;
+    for (const auto& v : versions) n += v->fleet->models.size();
+    return n;
+  }
+
+  void ask() { asked_at.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed); }
 
   void wake() {
     for (asio::steady_timer* timer : waiting) timer->cancel();
@@ -63,7 +75,9 @@ struct Live::State {
   std::deque<News> news;
   std::uint64_t news_number = 0;
   std::set<asio::steady_timer*> waiting;
-  std::size_t streams = 0;
+  // The two that other threads may read.
+  std::atomic<std::size_t> streams = 0;
+  std::atomic<Clock::rep> asked_at = std::numeric_limits<Clock::rep>::min() / 2;
   bool stopped = false;
 };
 
@@ -135,7 +149,14 @@ void Live::stop() {
   });
 }
 
+bool Live::watched() const {
+  const Clock::time_point asked{Clock::duration{state_->asked_at.load(std::memory_order_relaxed)}};
+  return state_->streams.load(std::memory_order_relaxed) > 0 ||
+         Clock::now() - asked < std::chrono::minutes(1);
+}
+
 std::shared_ptr<const Snapshot> Live::now() const {
+  state_->ask();
   return state_->now();
 }
 
@@ -148,6 +169,7 @@ const Settings& Live::settings() const {
 }
 
 const std::string& Live::fleet(Parts parts) {
+  state_->ask();
   auto found = state_->fleets.find(parts);
   if (found == state_->fleets.end()) {
     found = state_->fleets.emplace(parts, fleet_json(*state_->now(), parts)).first;

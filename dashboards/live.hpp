@@ -11,7 +11,7 @@
 
 namespace muster::dashboards {
 
-// What the pages read, and who waits for it. The first four may be called from any thread: what they bring
+// What the pages read, and who waits for it. The first five may be called from any thread: what they bring
 // moves to the I/O thread and nothing is shared with it afterwards. The rest is for the I/O thread.
 class Live {
  public:
@@ -28,6 +28,8 @@ class Live {
   void tell(std::string incident, std::string what);
   // Ends every stream.
   void stop();
+  // Whether a page is open, or was asked for within the last minute. Any thread.
+  bool watched() const;
 
   std::shared_ptr<const Snapshot> now() const;
   // fleet_json(now), made once a version.

@@ -15,6 +15,8 @@ struct Settings {
   // Versions kept to tell a reader what differs from the one he has; about 1 MB each for 2,000 models. A page
   // that was away for longer gets everything anew.
   std::size_t versions_max = 16;
+  // Models of all kept versions together: 0.6 kB each. The newest two are kept whatever their size.
+  std::size_t version_models_max = 50'000;
   // News of incidents kept for streams that are busy writing.
   std::size_t news_max = 256;
   // Incidents whose acknowledgement is remembered, beyond those that are shown.

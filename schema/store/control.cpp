@@ -477,7 +477,14 @@ std::vector<Event> Control::events(Timestamp from, Timestamp until, int limit) {
 }
 
 void Control::save_snapshot(const Snapshot& snapshot, const std::string& aggregator) {
-  state_->in_transaction([&](pqxx::work& t) {
+  const auto write = [&](const Pieces& put) { put(snapshot.state); };
+  save_snapshot(snapshot.at_tick, snapshot.positions, write, aggregator);
+}
+
+std::size_t Control::save_snapshot(Timestamp at_tick, const LogPositions& positions,
+                                   const std::function<void(const Pieces&)>& write,
+                                   const std::string& aggregator) {
+  return state_->in_transaction([&](pqxx::work& t) {
     const auto last = t.exec_params(
         "SELECT slot, sequence FROM aggregator_snapshot WHERE aggregator = $1 "
         "ORDER BY sequence DESC LIMIT 1 FOR UPDATE",
@@ -486,19 +493,39 @@ void Control::save_snapshot(const Snapshot& snapshot, const std::string& aggrega
     const std::int64_t sequence = last.empty() ? 1 : last.front()[1].as<std::int64_t>() + 1;
     t.exec_params("DELETE FROM aggregator_snapshot WHERE aggregator = $1 AND slot = $2", aggregator,
                   slot);
+    // How much it is, and its checksum, are known at the end.
     t.exec_params(
         "INSERT INTO aggregator_snapshot (aggregator, slot, sequence, at_tick, positions, bytes, "
         "checksum) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        aggregator, slot, sequence, sql(snapshot.at_tick), positions_json(snapshot.positions),
-        snapshot.state.size(), hash63(snapshot.state));
-    const std::string_view state = snapshot.state;
-    for (std::size_t part = 0; part * part_bytes < state.size(); ++part) {
+        "VALUES ($1, $2, $3, $4, $5, 0, 0)",
+        aggregator, slot, sequence, sql(at_tick), positions_json(positions));
+    Hasher hasher;
+    std::string part;
+    std::size_t parts = 0;
+    std::size_t total = 0;
+    const auto flush = [&] {
+      if (part.empty()) return;
       t.exec_params(
           "INSERT INTO aggregator_state (aggregator, slot, part, bytes) VALUES ($1, $2, $3, $4)",
-          aggregator, slot, part, bytes(state.substr(part * part_bytes, part_bytes)));
-    }
-    return 0;
+          aggregator, slot, parts++, bytes(part));
+      part.clear();
+    };
+    write([&](std::string_view piece) {
+      hasher.add(piece);
+      total += piece.size();
+      while (!piece.empty()) {
+        const std::size_t room = std::min(part_bytes - part.size(), piece.size());
+        part += piece.substr(0, room);
+        piece.remove_prefix(room);
+        if (part.size() == part_bytes) flush();
+      }
+    });
+    flush();
+    t.exec_params(
+        "UPDATE aggregator_snapshot SET bytes = $3, checksum = $4 "
+        "WHERE aggregator = $1 AND slot = $2",
+        aggregator, slot, total, hasher.hash63());
+    return total;
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -182,6 +183,12 @@ class Control {
 
   // Replaces the snapshot before the last one, in one transaction.
   void save_snapshot(const Snapshot& snapshot, const std::string& aggregator = "aggregator");
+  // The same of a state that comes in pieces: `write` is given where to put them, in their order. How many bytes
+  // they were.
+  using Pieces = std::function<void(std::string_view)>;
+  std::size_t save_snapshot(Timestamp at_tick, const LogPositions& positions,
+                            const std::function<void(const Pieces&)>& write,
+                            const std::string& aggregator = "aggregator");
   // The last one that can be read.
   std::optional<Snapshot> load_snapshot(const std::string& aggregator = "aggregator");
   // How far in the log every snapshot that load_snapshot may give had come: what lies behind is needed by none.
