@@ -115,13 +115,13 @@ TEST_CASE("a refusal names the character and what was wanted") {
 }
 
 TEST_CASE("a selector alone, and muster's word for the name") {
-  const Result<Selector> selector = parse_selector(R"({model="m",metric=~"null_.*"})", true);
+  const Result<Selector> selector = query::parse_selector(R"({model="m",metric=~"null_.*"})", true);
   REQUIRE(selector);
   CHECK((*selector)[1].name == "__name__");
-  CHECK(parse_selector("up{a=\"b\"}"));
-  CHECK(!parse_selector("up + 1"));
-  CHECK(!parse_selector(""));
-  CHECK(!parse_selector("{}"));
+  CHECK(query::parse_selector("up{a=\"b\"}"));
+  CHECK(!query::parse_selector("up + 1"));
+  CHECK(!query::parse_selector(""));
+  CHECK(!query::parse_selector("{}"));
 }
 
 TEST_CASE("no text makes the parser, or what it parsed, do what it must not") {
