@@ -64,6 +64,7 @@ struct Pair {
 // Labels that many series have in common, in `pairs` at [first, first + count).
 struct List {
   std::uint32_t first = 0, count = 0;
+  Symbol whole = 0;  // of a metric: its text
 };
 
 // A series: what its metric says, and what its model says.
@@ -136,7 +137,7 @@ struct SeriesIndex::State {
   std::uint32_t metric(std::string_view text) {
     const auto [known, fresh] = metrics.try_emplace(hash64(text), static_cast<std::uint32_t>(lists.size()));
     if (!fresh) return known->second;
-    List list{static_cast<std::uint32_t>(pairs.size()), 0};
+    List list{static_cast<std::uint32_t>(pairs.size()), 0, symbols.of(text)};
     const ParsedMetric parsed = parse_metric(text);
     if (!parsed.name.empty()) label(list, "__name__", parsed.name);
     for (const Label& of : parsed.labels) label(list, is_own(of.name) ? "exported_" + of.name : of.name, of.value);
@@ -205,7 +206,7 @@ void SeriesIndex::add(const SeriesSet& set) {
   const std::uint64_t owner_hash = hash64(all);
   const auto [owner, new_owner] = s.owners.try_emplace(owner_hash, static_cast<std::uint32_t>(s.lists.size()));
   if (new_owner) {
-    List list{static_cast<std::uint32_t>(s.pairs.size()), 0};
+    List list{static_cast<std::uint32_t>(s.pairs.size()), 0, 0};
     for (const auto& [name, value] : said)
       if (!value.empty()) s.label(list, name, value);
     s.lists.push_back(list);
@@ -305,6 +306,10 @@ Kind SeriesIndex::kind(SeriesNumber series) const { return state_->kinds[series]
 std::string_view SeriesIndex::model(SeriesNumber series) const {
   // The model is never empty, so it stands first.
   return state_->symbols.text(state_->pairs_of(state_->entries[series].owner).front().value);
+}
+
+std::string_view SeriesIndex::metric(SeriesNumber series) const {
+  return state_->symbols.text(state_->lists[state_->entries[series].metric].whole);
 }
 
 std::span<const SeriesNumber> SeriesIndex::slots(SetId set) const {

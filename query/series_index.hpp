@@ -44,6 +44,7 @@ class SeriesIndex {
   SeriesId id(SeriesNumber series) const;
   Kind kind(SeriesNumber series) const;
   std::string_view model(SeriesNumber series) const;
+  std::string_view metric(SeriesNumber series) const;  // as it is stored, with its brace
 
   // The slots of a set, as numbers; empty for a set that is not known.
   std::span<const SeriesNumber> slots(SetId set) const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <map>
 #include <utility>
 
 #include <boost/json.hpp>
@@ -25,32 +27,31 @@ struct Refused {
 };
 
 // Reads the samples of `series` from the database and appends them.
-void read(Context& context, const std::vector<SeriesNumber>& series, Timestamp from, Timestamp to,
-          Explanation::Part& part, Samples& out) {
+void read(Context& context, const std::vector<SeriesNumber>& series, const std::vector<std::string>* by,
+          Timestamp from, Timestamp to, Explanation::Part& part, Samples& out) {
   if (series.empty() || to < earliest || to < from) return;
   const auto began = SteadyClock::now();
+  Units where = context.catalogue.look(
+      [&](const SeriesIndex& index) { return units(index, series, by, context.settings.shards); });
   std::vector<Samples::Series> heads;
-  const Places where = context.catalogue.look([&](const SeriesIndex& index) {
-    for (const SeriesNumber number : series) heads.push_back({index.labels(number), index.kind(number), 0, 0});
-    return places(index, series, context.settings.shards);
-  });
+  for (Units::Unit& unit : where.units) heads.push_back({std::move(unit.labels), unit.kind, 0, 0});
   Result<std::vector<store::Samples>> found =
       context.history.samples(where.slots, std::max(from, earliest), std::min(to, latest) + Duration(1));
   if (!found) throw Refused{{"execution", found.error().what}};
   part.read = context.history.counts();
 
   // A series that stood in several sets is joined from its slots.
-  std::vector<std::vector<std::uint32_t>> slots_of(series.size());
+  std::vector<std::vector<std::uint32_t>> slots_of(heads.size());
   std::size_t all = out.at.size();
-  for (std::size_t i = 0; i < where.series.size(); ++i) {
+  for (std::size_t i = 0; i < where.unit_of.size(); ++i) {
     if ((*found)[i].ts.empty()) continue;
-    slots_of[where.series[i]].push_back(static_cast<std::uint32_t>(i));
+    slots_of[where.unit_of[i]].push_back(static_cast<std::uint32_t>(i));
     all += (*found)[i].ts.size();
   }
   out.at.reserve(all);
   out.values.reserve(all);
   std::vector<std::pair<std::int64_t, double>> joined;
-  for (std::size_t s = 0; s < series.size(); ++s) {
+  for (std::size_t s = 0; s < heads.size(); ++s) {
     heads[s].first = out.at.size();
     if (slots_of[s].size() == 1) {
       const store::Samples& samples = (*found)[slots_of[s].front()];
@@ -124,8 +125,8 @@ Result<std::vector<SeriesNumber>> select(Context& context, const Selector& selec
   return series;
 }
 
-Result<Samples> load(Context& context, const Selector& selector, Timestamp from, Timestamp to,
-                     Explanation::Part& part) {
+Result<Samples> load(Context& context, const Selector& selector, const std::vector<std::string>* by,
+                     Timestamp from, Timestamp to, Explanation::Part& part) {
   const auto began = SteadyClock::now();
   const Result<std::vector<SeriesNumber>> series = select(context, selector);
   if (!series) return series.error();
@@ -134,10 +135,201 @@ Result<Samples> load(Context& context, const Selector& selector, Timestamp from,
   part.select_milliseconds = since(began);
   Samples out;
   try {
-    read(context, *series, from, to, part, out);
+    read(context, *series, by, from, to, part, out);
   } catch (const Refused& refused) {
     return refused.error;
   }
+  return out;
+}
+
+namespace {
+
+void add(Aggregate& into, double count, double sum, double least, double greatest) {
+  if (count == 0) return;
+  into.least = into.count == 0 ? least : std::min(into.least, least);
+  into.greatest = into.count == 0 ? greatest : std::max(into.greatest, greatest);
+  into.count += count;
+  into.sum += sum;
+}
+
+// The coarsest level whose buckets fill windows of `step`.
+std::optional<Level> level_for(Duration step) {
+  for (auto level = levels.rbegin(); level != levels.rend(); ++level)
+    if (step % length(*level) == Duration::zero()) return *level;
+  return std::nullopt;
+}
+
+struct WindowsOf {
+  Steps windows;
+  Aggregates& out;
+  // The place of an instant that lies in the windows.
+  Aggregate& at(std::size_t unit, Timestamp t) const {
+    return out.windows[unit * windows.count + static_cast<std::size_t>((t - windows.start) / windows.step)];
+  }
+  bool holds(Timestamp t) const {
+    return t >= windows.start && t < windows.start + windows.step * static_cast<std::int64_t>(windows.count);
+  }
+  void take(std::size_t unit, const store::Samples& samples) const {
+    for (std::size_t i = 0; i < samples.ts.size(); ++i)
+      if (!std::isnan(samples.values[i]) && holds(samples.ts[i]))
+        add(at(unit, samples.ts[i]), 1, samples.values[i], samples.values[i], samples.values[i]);
+  }
+};
+
+// Units whose rollups say what is asked: no counters, of which a rollup keeps other numbers, and nothing that
+// shares its stored series with what was not selected.
+bool rolls_up(const Units::Unit& unit) { return unit.whole && !adds_up(unit.kind); }
+
+void read_windows(Context& context, const Units& where, const WindowsOf& windows, Timestamp from, Timestamp to,
+                  Explanation::Part& part) {
+  store::History& history = context.history;
+  const auto must = [](auto result) {
+    if (!result) throw Refused{{"execution", result.error().what}};
+    return std::move(*result);
+  };
+  const auto counted = [&] {
+    const store::History::Counts& c = history.counts();
+    part.read.log_rows += c.log_rows;
+    part.read.log_bytes += c.log_bytes;
+    part.read.blocks += c.blocks;
+    part.read.block_bytes += c.block_bytes;
+  };
+  const std::optional<Level> level = level_for(windows.windows.step);
+  std::vector<std::vector<std::size_t>> slots_of(where.units.size());
+  for (std::size_t i = 0; i < where.unit_of.size(); ++i) slots_of[where.unit_of[i]].push_back(i);
+
+  std::vector<std::size_t> by_samples, by_rollups;
+  for (std::size_t u = 0; u < where.units.size(); ++u)
+    (level && rolls_up(where.units[u]) ? by_rollups : by_samples).push_back(u);
+
+  const auto slots = [&](const std::vector<std::size_t>& of, std::vector<std::size_t>& unit) {
+    std::vector<store::SlotRef> out;
+    for (const std::size_t u : of) {
+      for (const std::size_t i : slots_of[u]) {
+        out.push_back(where.slots[i]);
+        unit.push_back(u);
+      }
+    }
+    return out;
+  };
+
+  if (!by_samples.empty()) {
+    std::vector<std::size_t> unit;
+    const auto refs = slots(by_samples, unit);
+    const auto found = must(history.samples(refs, from, to));
+    counted();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      windows.take(unit[i], found[i]);
+      part.samples += found[i].ts.size();
+    }
+  }
+  if (by_rollups.empty()) return;
+
+  part.level = to_word(*level);
+  const Duration bucket = length(*level);
+  std::map<std::string_view, std::vector<std::size_t>> metrics;
+  for (const std::size_t u : by_rollups) metrics[where.units[u].metric].push_back(u);
+  // Where a unit has no bucket its samples are looked at: they may be too few to be rolled up.
+  struct Hole {
+    std::size_t unit;
+    std::vector<bool> missing;
+    std::size_t first, last;
+  };
+  std::vector<Hole> holes;
+  const Timestamp begin = bucket_of(from, bucket);
+  for (const auto& [metric, members] : metrics) {
+    std::vector<store::SeriesRef> refs;
+    for (const std::size_t u : members) refs.push_back({where.units[u].shard, where.units[u].id});
+    const auto found = must(history.rollups(*level, metric, refs, from, to));
+    counted();
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      Hole hole{members[m], std::vector<bool>(found[m].size()), found[m].size(), 0};
+      for (std::size_t b = 0; b < found[m].size(); ++b) {
+        const Rollup& r = found[m][b];
+        const Timestamp t = begin + bucket * static_cast<std::int64_t>(b);
+        if (r.count == 0 && r.nulls == 0) {
+          hole.missing[b] = true;
+          hole.first = std::min(hole.first, b);
+          hole.last = b;
+        } else if (windows.holds(t)) {
+          add(windows.at(members[m], t), r.count, r.total, r.low, r.high);
+          ++part.samples;
+        }
+      }
+      if (hole.first <= hole.last && hole.first < found[m].size()) holes.push_back(std::move(hole));
+    }
+  }
+
+  // What has not been compacted.
+  {
+    std::vector<std::size_t> unit;
+    const auto refs = slots(by_rollups, unit);
+    const auto found = must(history.log_samples(refs, from, to));
+    counted();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      windows.take(unit[i], found[i]);
+      part.samples += found[i].ts.size();
+    }
+  }
+  if (holes.empty()) return;
+  std::vector<std::size_t> holed;
+  std::vector<const Hole*> hole_of(where.units.size());
+  Timestamp least = to, most = from;
+  for (const Hole& hole : holes) {
+    holed.push_back(hole.unit);
+    hole_of[hole.unit] = &hole;
+    least = std::min(least, begin + bucket * static_cast<std::int64_t>(hole.first));
+    most = std::max(most, begin + bucket * static_cast<std::int64_t>(hole.last + 1));
+  }
+  std::vector<std::size_t> unit;
+  const auto refs = slots(holed, unit);
+  auto found = must(history.block_samples(refs, std::max(least, from), std::min(most, to)));
+  counted();
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    store::Samples in_holes;
+    for (std::size_t k = 0; k < found[i].ts.size(); ++k) {
+      if (!hole_of[unit[i]]->missing[static_cast<std::size_t>((found[i].ts[k] - begin) / bucket)]) continue;
+      in_holes.ts.push_back(found[i].ts[k]);
+      in_holes.values.push_back(found[i].values[k]);
+    }
+    windows.take(unit[i], in_holes);
+    part.samples += in_holes.ts.size();
+  }
+}
+
+}  // namespace
+
+Result<Aggregates> load_windows(Context& context, const Selector& selector, const std::vector<std::string>* by,
+                                const Steps& windows, Explanation::Part& part) {
+  auto began = SteadyClock::now();
+  const Result<std::vector<SeriesNumber>> series = select(context, selector);
+  if (!series) return series.error();
+  part.selector = to_text(selector);
+  part.series = series->size();
+  Units where = context.catalogue.look(
+      [&](const SeriesIndex& index) { return units(index, *series, by, context.settings.shards); });
+  part.select_milliseconds = since(began);
+  if (where.units.size() * windows.count > context.settings.limits.samples_max)
+    return Error{"execution", "more than " + std::to_string(context.settings.limits.samples_max) + " values"};
+  began = SteadyClock::now();
+  Aggregates out;
+  out.steps = windows.count;
+  out.windows.resize(where.units.size() * windows.count);
+  const Timestamp from = std::max(windows.start, earliest);
+  const Timestamp to =
+      std::min(windows.start + windows.step * static_cast<std::int64_t>(windows.count), latest);
+  part.level = "samples";
+  try {
+    if (from < to && !where.units.empty()) {
+      context.history.begin();
+      read_windows(context, where, {windows, out}, from, to, part);
+      context.history.end();
+    }
+  } catch (const Refused& refused) {
+    return refused.error;
+  }
+  for (Units::Unit& unit : where.units) out.labels.push_back(std::move(unit.labels));
+  part.read_milliseconds = since(began);
   return out;
 }
 
@@ -153,7 +345,7 @@ Result<Samples> load_newest(Context& context, const Selector& selector, Timestam
   part.select_milliseconds = since(began);
   Samples rest;
   try {
-    read(context, *series, from, to, part, rest);
+    read(context, *series, nullptr, from, to, part, rest);
   } catch (const Refused& refused) {
     return refused.error;
   }
@@ -186,7 +378,7 @@ Result<Value> answer(Context& context, const Expression& expression, const Steps
       began_reading = true;
     }
     try {
-      read(context, *series, want.from, want.to, part, loaded[i].samples);
+      read(context, *series, nullptr, want.from, want.to, part, loaded[i].samples);
     } catch (const Refused& refused) {
       return refused.error;
     }

@@ -29,9 +29,14 @@ std::string to_json(const Explanation& explanation);
 // Series by selector; an Error when there are more than the limit.
 Result<std::vector<SeriesNumber>> select(Context& context, const Selector& selector);
 
-// Samples of the selected series in [from, to].
-Result<Samples> load(Context& context, const Selector& selector, Timestamp from, Timestamp to,
-                     Explanation::Part& part);
+// Samples of the selected series in [from, to]; with `by`, of units (catalogue.hpp).
+Result<Samples> load(Context& context, const Selector& selector, const std::vector<std::string>* by,
+                     Timestamp from, Timestamp to, Explanation::Part& part);
+
+// What each unit says in each window [start + i * step, start + (i + 1) * step), from rollups as far as those
+// are there, else from samples. Windows must begin and end at whole minutes. Values that are NaN say nothing.
+Result<Aggregates> load_windows(Context& context, const Selector& selector, const std::vector<std::string>* by,
+                                const Steps& windows, Explanation::Part& part);
 
 // The newest sample of each in [from, to], from memory where it is known.
 Result<Samples> load_newest(Context& context, const Selector& selector, Timestamp from, Timestamp to,

@@ -53,11 +53,23 @@ class Catalogue {
   std::optional<Timestamp> since_;
 };
 
-// Where the samples of some series may lie.
-struct Places {
-  std::vector<store::SlotRef> slots;
-  std::vector<std::uint32_t> series;  // of each slot: the place in what was asked for
+// What an answer treats as one: a series, or a stored series under all its versions.
+struct Units {
+  struct Unit {
+    Labels labels;
+    Kind kind = Kind::gauge;
+    int shard = 0;
+    SeriesId id{};
+    std::string metric;  // as it is stored
+    bool whole = true;   // it holds the stored series under every set of attributes there is
+  };
+  std::vector<Unit> units;
+  std::vector<store::SlotRef> slots;   // where the samples of all may lie
+  std::vector<std::uint32_t> unit_of;  // of each slot
 };
-Places places(const SeriesIndex& index, std::span<const SeriesNumber> series, int shards);
+// by  none: a unit a series. Else a stored series is one unit for all its versions that agree in these labels,
+//     which are all the labels it has left
+Units units(const SeriesIndex& index, std::span<const SeriesNumber> series,
+            const std::vector<std::string>* by, int shards);
 
 }  // namespace muster::query

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -208,11 +209,18 @@ double fold_samples(Fold fold, std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// One value a series and window. With `by`, what the series give to the groups: their least, their greatest,
-// their last, or their mean.
-Columns over_time(const Samples& samples, const Windows& windows, Fold fold, bool grouped) {
+// What the series give to the groups of `by`: their least, their greatest, their last value, or their mean.
+Fold for_groups(Fold fold) {
   using Is = Fold::Is;
-  if (grouped && fold.is != Is::min && fold.is != Is::max && fold.is != Is::last) fold.is = Is::avg;
+  if (fold.is != Is::min && fold.is != Is::max && fold.is != Is::last) fold.is = Is::avg;
+  return fold;
+}
+
+// Whether count, sum, least and greatest are enough.
+bool is_from_aggregates(Fold fold) { return fold.is != Fold::Is::last && fold.is != Fold::Is::quantile; }
+
+// One value a series and window.
+Columns over_time(const Samples& samples, const Windows& windows, Fold fold) {
   Columns out;
   out.steps = windows.count;
   std::vector<double> values;
@@ -232,23 +240,36 @@ Columns over_time(const Samples& samples, const Windows& windows, Fold fold, boo
   return out;
 }
 
-Columns over_series(const Columns& columns, const std::vector<std::string>& by, Fold fold) {
+Columns from_aggregates(Aggregates aggregates, Fold fold) {
   Columns out;
-  out.steps = columns.steps;
-  std::vector<std::pair<Labels, std::vector<std::size_t>>> groups;
-  for (std::size_t s = 0; s < columns.size(); ++s) {
-    Labels labels;
-    for (const std::string& name : by) set_label(labels, name, value_of(columns.labels[s], name));
-    const auto known = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == labels; });
-    if (known == groups.end()) {
-      groups.push_back({std::move(labels), {s}});
-    } else {
-      known->second.push_back(s);
+  out.steps = aggregates.steps;
+  out.labels = std::move(aggregates.labels);
+  out.values.resize(aggregates.windows.size());
+  out.present.resize(aggregates.windows.size());
+  for (std::size_t k = 0; k < aggregates.windows.size(); ++k) {
+    const Aggregate& a = aggregates.windows[k];
+    if (a.count == 0) continue;
+    out.present[k] = 1;
+    switch (fold.is) {
+      case Fold::Is::min: out.values[k] = a.least; break;
+      case Fold::Is::max: out.values[k] = a.greatest; break;
+      case Fold::Is::sum: out.values[k] = a.sum; break;
+      case Fold::Is::count: out.values[k] = a.count; break;
+      default: out.values[k] = a.sum / a.count;
     }
   }
+  return out;
+}
+
+// The groups are few and their members many, so the labels of `columns` are compared as one text.
+Columns over_series(const Columns& columns, Fold fold) {
+  Columns out;
+  out.steps = columns.steps;
+  std::map<std::string, std::vector<std::size_t>> groups;
+  for (std::size_t s = 0; s < columns.size(); ++s) groups[to_text(columns.labels[s])].push_back(s);
   std::vector<double> values;
-  for (auto& [labels, members] : groups) {
-    const std::size_t to = out.add(std::move(labels));
+  for (const auto& [text, members] : groups) {
+    const std::size_t to = out.add(columns.labels[members.front()]);
     for (std::size_t i = 0; i < out.steps; ++i) {
       values.clear();
       for (const std::size_t s : members)
@@ -390,10 +411,6 @@ Result<http::Response> range(Context& context, const Asked& asked) {
   }
   Explanation explanation;
   explanation.parts.emplace_back();
-  Result<Samples> samples = load(context, asked.selector, from, asked.to - Duration(1), explanation.parts.back());
-  if (!samples) return samples.error();
-  for (Samples::Series& series : samples->series) rename(series.labels);
-
   std::string head = R"("from":)" + std::to_string(to_millis(from)) + R"(,"to":)" + std::to_string(to_millis(asked.to));
   if (asked.step) {
     head += R"(,"step_seconds":)";
@@ -405,7 +422,11 @@ Result<http::Response> range(Context& context, const Asked& asked) {
 
   const std::size_t bytes_max = context.settings.answer_bytes_max;
   if (!asked.step) {
+    Result<Samples> samples =
+        load(context, asked.selector, nullptr, from, asked.to - Duration(1), explanation.parts.back());
+    if (!samples) return samples.error();
     std::vector<Labels> labels;
+    for (Samples::Series& series : samples->series) rename(series.labels);
     for (const Samples::Series& series : samples->series) labels.push_back(series.labels);
     Writer writer(asked, labels);
     for (const Samples::Series& series : samples->series) {
@@ -417,13 +438,32 @@ Result<http::Response> range(Context& context, const Asked& asked) {
     }
     return written(asked, writer.done(), head, explanation);
   }
-  if (samples->series.size() * windows.count > context.settings.limits.samples_max)
-    return Error{"execution", "more than " + std::to_string(context.settings.limits.samples_max) + " values"};
-  Columns columns = over_time(*samples, windows, asked.fold, asked.by.has_value());
-  if (asked.by) columns = over_series(columns, *asked.by, asked.fold);
+  const std::vector<std::string>* by = asked.by ? &*asked.by : nullptr;
+  const Fold fold = by ? for_groups(asked.fold) : asked.fold;
+  Columns columns;
+  if (is_from_aggregates(fold)) {
+    Result<Aggregates> found = load_windows(context, asked.selector, by,
+                                            {windows.start, windows.step, windows.count}, explanation.parts.back());
+    if (!found) return found.error();
+    columns = from_aggregates(std::move(*found), fold);
+  } else {
+    const Timestamp end = windows.start + windows.step * static_cast<std::int64_t>(windows.count) - Duration(1);
+    Result<Samples> samples = load(context, asked.selector, by, from, end, explanation.parts.back());
+    if (!samples) return samples.error();
+    if (samples->series.size() * windows.count > context.settings.limits.samples_max)
+      return Error{"execution", "more than " + std::to_string(context.settings.limits.samples_max) + " values"};
+    columns = over_time(*samples, windows, fold);
+  }
+  if (by) {
+    columns = over_series(columns, asked.fold);
+  } else {
+    for (Labels& labels : columns.labels) rename(labels);
+  }
   sort_by_labels(columns);
   Writer writer(asked, columns.labels);
   for (std::size_t s = 0; s < columns.size(); ++s) {
+    const auto there = columns.present_of(s);
+    if (std::none_of(there.begin(), there.end(), [](std::uint8_t p) { return p != 0; })) continue;
     writer.series(columns.labels[s]);
     for (std::size_t i = 0; i < windows.count; ++i)
       if (columns.present_of(s)[i])

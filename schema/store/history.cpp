@@ -92,7 +92,8 @@ struct History::State {
                    std::vector<Samples>& out);
   void from_log(std::int32_t shard, const WantedSets& sets, Timestamp from, Timestamp to,
                 std::vector<Samples>& out);
-  Result<std::vector<Samples>> read(std::span<const SlotRef> slots, Timestamp from, Timestamp to, bool log);
+  Result<std::vector<Samples>> read(std::span<const SlotRef> slots, Timestamp from, Timestamp to, bool blocks,
+                                    bool log);
 
   Counts counts;            // of this call
   std::size_t numbers = 0;  // returned by this call so far
@@ -320,7 +321,8 @@ void History::State::from_log(std::int32_t shard, const WantedSets& sets, Timest
            });
 }
 
-Result<std::vector<Samples>> History::State::read(std::span<const SlotRef> slots, Timestamp from, Timestamp to, bool log) {
+Result<std::vector<Samples>> History::State::read(std::span<const SlotRef> slots, Timestamp from, Timestamp to, bool blocks,
+                                                  bool log) {
   std::map<std::int32_t, WantedSets> shards;
   for (std::size_t i = 0; i < slots.size(); ++i)
     shards[slots[i].shard][static_cast<std::int64_t>(slots[i].set)].push_back({slots[i].slot, i});
@@ -329,7 +331,7 @@ Result<std::vector<Samples>> History::State::read(std::span<const SlotRef> slots
   try {
     within([&] {
       for (const auto& [shard, sets] : shards) {
-        from_blocks(shard, sets, from, to, out);
+        if (blocks) from_blocks(shard, sets, from, to, out);
         if (log) from_log(shard, sets, from, to, out);
       }
     });
@@ -348,11 +350,15 @@ History::History(Settings settings) : state_(std::make_unique<State>()) {
 History::~History() = default;
 
 Result<std::vector<Samples>> History::samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to) {
-  return state_->read(slots, from, to, true);
+  return state_->read(slots, from, to, true, true);
 }
 
 Result<std::vector<Samples>> History::block_samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to) {
-  return state_->read(slots, from, to, false);
+  return state_->read(slots, from, to, true, false);
+}
+
+Result<std::vector<Samples>> History::log_samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to) {
+  return state_->read(slots, from, to, false, true);
 }
 
 Result<std::vector<std::vector<Rollup>>> History::rollups(Level level, std::string_view metric,

@@ -75,6 +75,8 @@ class History {
   // arrived since `from`. A caller that has the newest samples in memory asks for blocks alone.
   Result<std::vector<Samples>> samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to);
   Result<std::vector<Samples>> block_samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to);
+  // Only what is in the log still: what rollups do not know yet.
+  Result<std::vector<Samples>> log_samples(std::span<const SlotRef> slots, Timestamp from, Timestamp to);
 
   // The rollups of each series whose buckets begin in [bucket_of(from), to), dense: element i of a series is
   // the bucket that begins at bucket_of(from) + i * level. A bucket without count and nulls is not there, which
