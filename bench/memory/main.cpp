@@ -116,9 +116,6 @@ std::string body_of(const Options& o, std::uint32_t first, std::int64_t ts_ms,
     const std::uint32_t model = i / o.metrics;
     protozero::pbf_writer series(message, 1);
     add_label(series, "__name__", fmt::format("model_metric_{}", i % o.metrics));
-    add_label(series, "instance",
-              fmt::format("10.{}.{}.{}:9090", model / 65536, model / 256 % 256, model % 256));
-    add_label(series, "job", "model-serving");
     add_label(series, "model", fmt::format("ranker-{:06}", model));
     add_label(series, "region", fmt::format("region-{}", model % 4));
     add_label(series, "team", fmt::format("team-{:02}", model % 17));
