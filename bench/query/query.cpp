@@ -37,6 +37,17 @@ double milliseconds(const std::function<void()>& work) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 }
 
+// CPU of a process since its start, in milliseconds, to the nanosecond.
+double cpu_of(const std::string& pid) {
+  double total = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+    double ns = 0;
+    std::ifstream(task.path() / "schedstat") >> ns;
+    total += ns / 1e6;
+  }
+  return total;
+}
+
 double median(std::vector<double> of) {
   std::sort(of.begin(), of.end());
   return of[of.size() / 2];
@@ -184,6 +195,11 @@ int main() try {
     for (const Series& series : set->series) all.push_back(static_cast<std::int64_t>(series.id));
 
   std::size_t got = 0;
+  std::string last;  // how the last answer of ours came about
+  const auto told = [&last](const query::Explanation::Part& part) {
+    last = fmt::format("select {:.2f} ms, read {:.2f} ms: level {}, {} blocks of {} KiB, {} rows of the log", part.select_milliseconds,
+                       part.read_milliseconds, part.level, part.read.blocks, part.read.block_bytes >> 10, part.read.log_rows);
+  };
   const auto must = [](auto result) {
     if (!result) throw std::runtime_error(result.error().what);
     return std::move(*result);
@@ -200,6 +216,7 @@ int main() try {
        [&] {
          query::Explanation::Part part;
          got = must(query::load(context, selector(R"({model="model-0500",metric="metric_07"})"), nullptr, end - Duration(std::chrono::hours(720)), end, part)).at.size();
+         told(part);
        },
        [&] {
          store::Params p;
@@ -210,6 +227,7 @@ int main() try {
        [&] {
          query::Explanation::Part part;
          got = must(query::load(context, selector(R"({metric="metric_07"})"), nullptr, hour, hour + Duration(std::chrono::hours(1)) - Duration(1), part)).at.size();
+         told(part);
        },
        [&] {
          store::Params p;
@@ -221,6 +239,7 @@ int main() try {
        [&] {
          query::Explanation::Part part;
          got = must(query::load_newest(context, selector(R"({model=~".+"})"), end - Duration(std::chrono::minutes(5)), end, part)).at.size();
+         told(part);
        },
        [&] {
          store::Params p;
@@ -233,6 +252,7 @@ int main() try {
          query::Explanation::Part part;
          const query::Steps windows{begin, std::chrono::minutes(5), steps / 5};
          const query::Aggregates found = must(query::load_windows(context, selector(R"({metric="metric_07"})"), nullptr, windows, part));
+         told(part);
          std::vector<double> sums(windows.count), counts(windows.count);
          for (std::size_t k = 0; k < found.windows.size(); ++k) {
            sums[k % windows.count] += found.windows[k].sum;
@@ -247,23 +267,44 @@ int main() try {
                                                    "WHERE series_id = ANY ($1) GROUP BY 1 ORDER BY 1", p).size());
        }}};
 
+  const auto backends = [&] {
+    std::vector<std::string> pids = {"self"};
+    const store::Rows rows = store::Connection(dsn, {}).run("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    for (int row = 0; row < rows.size(); ++row) pids.emplace_back(rows.at(row, 0));
+    return pids;
+  };
+  const auto cpu = [](const std::vector<std::string>& pids) {
+    double sum = 0;
+    for (const std::string& pid : pids) sum += cpu_of(pid);
+    return sum;
+  };
+
   double load = 0;
   std::ifstream("/proc/loadavg") >> load;
   fmt::print("{} series x {} steps a minute apart, PostgreSQL 15 with {} cores, load {:.1f}; medians of {} in turn\n\n", models * metrics, steps,
              std::thread::hardware_concurrency(), load, repeats);
-  fmt::print("{:<36}{:>12}{:>12}{:>9}{:>7}\n", "", "muster ms", "narrow ms", "faster", "must");
+  fmt::print("{:<36}{:>12}{:>12}{:>9}{:>7}{:>14}{:>14}{:>9}\n", "", "muster ms", "narrow ms", "faster", "must", "muster CPU ms", "narrow CPU ms", "less");
   for (const Question& q : questions) {
-    std::vector<double> ours, theirs;
+    std::vector<double> ours, theirs, our_cpu, their_cpu;
+    q.muster();  // connected, plans and caches
+    q.narrow();
+    const std::vector<std::string> pids = backends();
     for (int i = 0; i <= repeats; ++i) {
+      const double start = cpu(pids);
       const double a = milliseconds(q.muster);
+      const double middle = cpu(pids);
       if (got != q.numbers) throw std::runtime_error(fmt::format("{}: muster gave {} of {}", q.name, got, q.numbers));
       const double b = milliseconds(q.narrow);
+      const double finish = cpu(pids);
       if (got != q.numbers) throw std::runtime_error(fmt::format("{}: the narrow table gave {} of {}", q.name, got, q.numbers));
-      if (i == 0) continue;  // plans and caches
+      our_cpu.push_back(middle - start);
+      their_cpu.push_back(finish - middle);
       ours.push_back(a);
       theirs.push_back(b);
     }
-    fmt::print("{:<36}{:>12.2f}{:>12.2f}{:>8.1f}x{:>6.0f}x\n", q.name, median(ours), median(theirs), median(theirs) / median(ours), q.must);
+    fmt::print("{:<36}{:>12.2f}{:>12.2f}{:>8.1f}x{:>6.0f}x{:>14.2f}{:>14.2f}{:>8.1f}x\n", q.name, median(ours), median(theirs),
+               median(theirs) / median(ours), q.must, median(our_cpu), median(their_cpu), median(their_cpu) / median(our_cpu));
+    fmt::print("  {}\n", last);
   }
   return 0;
 } catch (const std::exception& fault) {

@@ -163,6 +163,16 @@ auto History::State::within(Work&& work) -> decltype(work()) {
 
 template <class Take>
 void History::State::each_row(const std::string& sql, const Params& params, Take&& take) {
+  // Most questions have few rows, and then one way to the server and back is what they cost.
+  check();
+  const int few = 2 * settings.fetch_rows;
+  {
+    const Rows rows = connection->run((sql + " LIMIT " + std::to_string(few)).c_str(), params);
+    if (rows.size() < few) {
+      for (int row = 0; row < rows.size(); ++row) take(rows, row);
+      return;
+    }
+  }
   connection->run(("DECLARE h BINARY NO SCROLL CURSOR FOR " + sql).c_str(), params);
   const std::string fetch = "FETCH " + std::to_string(settings.fetch_rows) + " FROM h";
   while (true) {
