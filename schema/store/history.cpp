@@ -67,7 +67,8 @@ void in_order(Samples& s) {
 struct History::State {
   Settings settings;
   std::unique_ptr<Connection> connection;
-  bool held = false;  // between begin() and end()
+  std::map<std::string, std::string> prepared;  // of this connection, by their SQL
+  bool held = false;                            // between begin() and end()
 
   std::mutex mutex;  // guards the two below against cancel()
   PGcancel* cancel = nullptr;
@@ -108,6 +109,7 @@ void History::State::forget() {
   const std::lock_guard lock(mutex);
   if (cancel) PQfreeCancel(std::exchange(cancel, nullptr));
   connection.reset();
+  prepared.clear();
   held = false;
 }
 
@@ -167,7 +169,10 @@ void History::State::each_row(const std::string& sql, const Params& params, Take
   check();
   const int few = 2 * settings.fetch_rows;
   {
-    const Rows rows = connection->run((sql + " LIMIT " + std::to_string(few)).c_str(), params);
+    // Planned once a connection: planning over many partitions costs more than the few rows.
+    const auto [known, fresh] = prepared.try_emplace(sql, "h" + std::to_string(prepared.size()));
+    if (fresh) connection->prepare(known->second.c_str(), (sql + " LIMIT " + std::to_string(few)).c_str());
+    const Rows rows = connection->run_prepared(known->second.c_str(), params);
     if (rows.size() < few) {
       for (int row = 0; row < rows.size(); ++row) take(rows, row);
       return;
