@@ -8,6 +8,7 @@
 
 #include "app/commands.hpp"
 #include "app/config.hpp"
+#include "app/mapping_preview.hpp"
 #include "router/labels.hpp"
 #include "router/route.hpp"
 
@@ -26,9 +27,10 @@ std::optional<Config> load(const std::string& path) {
   return std::move(*config);
 }
 
-int check(const std::string& path) {
+int check(const std::string& path, bool show_mapping) {
   const std::optional<Config> config = load(path);
   if (!config) return 1;
+  if (show_mapping) std::fputs(mapping_text(config->mapping).c_str(), stdout);
   std::size_t integrations = 0;
   for (const router::Receiver& r : config->router.receivers) integrations += r.integrations.size();
   std::printf(
@@ -86,8 +88,11 @@ void add_check_config(CLI::App& app, Run& run) {
       app.add_subcommand("check-config", "read a config and say everything that is wrong with it");
   command->footer("Example: muster check-config muster.yaml");
   const auto path = std::make_shared<std::string>();
+  const auto show_mapping = std::make_shared<bool>(false);
   command->add_option("FILE", *path, "the config")->required();
-  command->callback([&run, path] { run = [path] { return check(*path); }; });
+  command->add_flag("--show-mapping", *show_mapping, "list the mapping rules, in the order in which they are asked");
+  command->callback(
+      [&run, path, show_mapping] { run = [path, show_mapping] { return check(*path, *show_mapping); }; });
 }
 
 void add_routes(CLI::App& app, Run& run) {

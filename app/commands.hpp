@@ -19,6 +19,7 @@ void add_demo(CLI::App& app, Run& run);
 void add_replay(CLI::App& app, Run& run);
 void add_routes(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
+void add_mapping(CLI::App& app, Run& run);
 void add_migrate(CLI::App& app, Run& run);
 void add_serve(CLI::App& app, Run& run);
 void add_simulate(CLI::App& app, Run& run);
@@ -28,7 +29,7 @@ void add_version(CLI::App& app, Run& run);
 inline constexpr std::array commands{
     AddCommand{add_serve},        AddCommand{add_demo},   AddCommand{add_replay},
     AddCommand{add_simulate},     AddCommand{add_doctor}, AddCommand{add_check_config},
-    AddCommand{add_routes},       AddCommand{add_migrate}, AddCommand{add_version},
+    AddCommand{add_routes},       AddCommand{add_mapping}, AddCommand{add_migrate}, AddCommand{add_version},
 };
 
 }  // namespace muster::app

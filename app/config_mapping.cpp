@@ -32,7 +32,7 @@ MappingRule read_rule(Problems& problems, const YAML::Node& node) {
     std::string match;
     section.text("match", match);
     if (!match.empty()) {
-      auto matchers = parse_selector(match);
+      auto matchers = parse_series_selector(match);
       if (matchers) {
         rule.match = std::move(*matchers);
       } else {

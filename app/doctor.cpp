@@ -87,6 +87,35 @@ void check_storage(const std::string& dsn, const ServerSettings& settings, Check
                     over ? "the database is larger than storage.disk_max: raise it, or lower storage.retention" : ""});
 }
 
+// What the mapping rules made of the series that have come so far.
+void check_mapping(store::Connection& connection, Checks& checks) {
+  const store::Rows all = connection.run(
+      "SELECT count(*), count(DISTINCT model), count(*) FILTER (WHERE model = 'unknown'),"
+      " count(*) FILTER (WHERE kind IN (1, 3)), count(*) FILTER (WHERE kind IN (2, 4)) FROM series");
+  const auto series = std::stoull(std::string(all.at(0, 0)));
+  const auto nameless = std::stoull(std::string(all.at(0, 2)));
+  const auto text = [&](int column) { return std::string(all.at(0, column)); };
+  if (series == 0) {
+    checks.push_back({"mapping", Check::Verdict::good, "no series yet", ""});
+    return;
+  }
+  checks.push_back({"mapping", Check::Verdict::good,
+                    text(0) + " series of " + text(1) + " models: " + text(3) + " counters, " + text(4) +
+                        " buckets, the rest values",
+                    ""});
+  if (nameless > 0)
+    checks.push_back({"mapping", Check::Verdict::warning, text(2) + " series became model \"unknown\"",
+                      "add a rule to `mapping` that names their model; `muster mapping test` tries one"});
+  // One model with most series is most often a label that is no model's name.
+  const store::Rows largest = connection.run(
+      "SELECT model, count(*) FROM series GROUP BY model ORDER BY count(*) DESC, model LIMIT 1");
+  const auto most = std::stoull(std::string(largest.at(0, 1)));
+  if (most > 5000 && largest.at(0, 0) != "unknown")
+    checks.push_back({"mapping", Check::Verdict::warning,
+                      std::to_string(most) + " series became model \"" + std::string(largest.at(0, 0)) + '"',
+                      "if these are several models, add a rule to `mapping` that tells them apart"});
+}
+
 void check_database(const ServerSettings& settings, Checks& checks) {
   std::optional<store::EmbeddedPostgres> postgres;
   std::string dsn = settings.control_dsn;
@@ -117,6 +146,12 @@ void check_database(const ServerSettings& settings, Checks& checks) {
                       far ? "let both follow a time server" : ""});
     if (current) {
       check_storage(settings.data_dsns.empty() ? dsn : settings.data_dsns.front(), settings, checks);
+      if (settings.data_dsns.empty()) {
+        check_mapping(connection, checks);
+      } else {
+        store::Connection data(settings.data_dsns.front(), {});
+        check_mapping(data, checks);
+      }
       store::Control control(dsn);
       const store::OutboxDepth depth = control.outbox_depth();
       const bool stuck = depth.failed > 0;

@@ -29,6 +29,8 @@ const char* words_of(Registry::Reason reason) {
       return "before the year 2000: most likely seconds were sent where milliseconds are wanted";
     case Registry::Reason::late:
       return "kept, but older than the lateness: no decision counts them";
+    case Registry::Reason::ignored:
+      return "a mapping rule with `ignore: true` says that nobody wants them; their sender is not told";
   }
   return "";
 }
@@ -87,6 +89,8 @@ const char* word_of(Registry::Reason reason) {
       return "before_2000";
     case Registry::Reason::late:
       return "late";
+    case Registry::Reason::ignored:
+      return "ignored";
   }
   return "";
 }

@@ -15,6 +15,7 @@
 #include "app/demo_routes.hpp"
 #include "app/desk.hpp"
 #include "app/ingest_page.hpp"
+#include "app/mapping_routes.hpp"
 #include "app/metrics.hpp"
 #include "app/outbox.hpp"
 #include "app/pipeline.hpp"
@@ -89,11 +90,13 @@ struct Server::State {
   std::optional<http::Server> http;
 
   collector::CountersPtr senders = std::make_shared<collector::Counters>();
+  MappingPtr mapping;  // in force, of the I/O thread
   collector::MetadataPtr metadata = std::make_shared<collector::Metadata>();
 
   std::mutex mutex;  // guards `http` between stop() and its making
 
   void open_database();
+  MappingPtr with_facts(const Mapping& rules) const;
   http::Routes routes();
   asio::awaitable<http::Response> metrics(http::Request request);
   asio::awaitable<http::Response> ready(http::Request request);
@@ -325,6 +328,13 @@ asio::awaitable<http::Response> Server::State::ready(http::Request) {
   co_return response;
 }
 
+// The rules, and what senders said of their metrics.
+MappingPtr Server::State::with_facts(const Mapping& rules) const {
+  auto with = std::make_shared<Mapping>(rules);
+  with->facts = [known = metadata](std::string_view name) { return known->facts(name); };
+  return with;
+}
+
 asio::awaitable<Result<void>> Server::State::reload() {
   if (!settings.reload)
     co_return Error{"config", "there is no config file; start with --config FILE"};
@@ -336,6 +346,8 @@ asio::awaitable<Result<void>> Server::State::reload() {
   co_await desk->reload(fresh->router);
   outbox->reload(fresh->channels);
   scraper->apply(std::move(fresh->scrape));
+  mapping = with_facts(*fresh->mapping);
+  ingestor->remap(mapping);
   log::info("config.reloaded");
   co_return Result<void>();
 }
@@ -366,6 +378,7 @@ http::Routes Server::State::routes() {
   const std::optional<store::StoredTopology> stored = control.load_topology();
   add_catalog_routes(routes, *desk, *pipeline,
                      std::make_shared<const Topology>(stored ? stored->topology : Topology{}));
+  add_mapping_routes(routes, [this] { return mapping; });
   if (settings.demo) {
     routes.add(http::Method::get, "/api/v1/demo", get_demo(*settings.demo));
     routes.add(http::Method::get, "/api/v1/demo/truth", get_demo_truth(*settings.demo));
@@ -441,9 +454,8 @@ int Server::State::run() {
   ingest.data_dsns = {data_dsn};
   ingest.collector = store::Control(control_dsn).new_collector("muster");
   ingest.registry.shards = settings.shards;
-  auto mapping = std::make_shared<Mapping>(*settings.mapping);
-  mapping->facts = [known = metadata](std::string_view name) { return known->facts(name); };
-  ingest.registry.mapping = std::move(mapping);
+  mapping = with_facts(*settings.mapping);
+  ingest.registry.mapping = mapping;
   ingest.registry.series_max = settings.series_max;
   ingest.registry.sender_series_max = settings.sender_series_max;
   ingest.sender_queue_share = settings.sender_queue_share;

@@ -367,7 +367,7 @@ Result<Matchers> parse_matchers(std::string_view text, Grammar grammar) {
   return out;
 }
 
-Result<std::vector<Matcher>> parse_selector(std::string_view text) {
+Result<std::vector<Matcher>> parse_series_selector(std::string_view text) {
   std::string_view s = trimmed(text);
   std::size_t n = 0;
   while (n < s.size() && classic_name_char(s[n], n == 0)) ++n;

@@ -64,6 +64,6 @@ Result<Matchers> parse_matchers(std::string_view text, Grammar grammar = Grammar
 
 // A series selector as Prometheus writes it: `up`, `up{job="api"}` or `{job=~"a|b"}`. The name becomes a condition
 // on `__name__`.
-Result<std::vector<Matcher>> parse_selector(std::string_view text);
+Result<std::vector<Matcher>> parse_series_selector(std::string_view text);
 
 }  // namespace muster

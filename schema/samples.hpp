@@ -67,6 +67,7 @@ struct Stored {
   std::uint64_t accepted = 0;
   std::uint64_t duplicates = 0;  // (series, ts) that were there already
   std::uint64_t late = 0;        // kept, but older than the lateness: no decision is rewritten
+  std::uint64_t ignored = 0;     // not kept, as a mapping rule wants: nothing that the sender has to change
   std::vector<Rejected> rejected;
   std::uint64_t rejected_count = 0;  // all of them; `rejected` holds the first 100
   // Which of the batch's points were not taken, ascending. Fewer than rejected_count when the database refused

@@ -610,6 +610,11 @@ void Ingestor::submit(SampleBatch batch, Done done) {
   done(turned_away(state));
 }
 
+void Ingestor::remap(MappingPtr mapping) {
+  const std::lock_guard registering(impl_->registry_mutex);
+  impl_->registry.remap(std::move(mapping));
+}
+
 void Ingestor::stop() {
   Impl& i = *impl_;
   {

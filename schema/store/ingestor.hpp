@@ -115,6 +115,9 @@ class Ingestor {
   // room, from within the call with Stored::State::busy or throttled.
   void submit(SampleBatch batch, Done done);
 
+  // Any thread. Other mapping rules for all that is gathered from now on.
+  void remap(MappingPtr mapping);
+
   // Takes nothing more, writes what is queued for up to drain_max, answers the rest busy.
   void stop();
 

@@ -174,6 +174,7 @@ std::variant<Registry::Place, Registry::Refusal> Registry::introduce(const Sampl
     const bool bare = batch.show != nullptr || error.where == "line";
     return Refusal{Reason::labels, bare ? error.what : error.where + ": " + error.what};
   }
+  if (identity->ignored) return Place{nowhere, 0, 0};
   const auto refused = [&](Reason reason, const std::string& what) {
     return Refusal{reason,
                    "model " + identity->model + ", metric " + identity->metric + ": " + what};
@@ -488,6 +489,7 @@ bool Registry::gather(const SampleBatch& batch, Timestamp now, Progress& progres
       known[i] = found != aliases_.end();
       if (!known[i]) continue;
       places[i] = found->second;
+      if (places[i].chunk == nowhere) continue;
       const char* recent = reinterpret_cast<const char*>(&recent_[places[i].chunk]);
       __builtin_prefetch(recent, 1);
       __builtin_prefetch(recent + 64, 1);
@@ -518,6 +520,11 @@ bool Registry::gather(const SampleBatch& batch, Timestamp now, Progress& progres
           aliases_.emplace(series.alias, places[i]);
         }
       }
+      if (places[i].chunk == nowhere) {
+        out.ignored += series.count;
+        drops_[static_cast<std::size_t>(Reason::ignored)].samples += series.count;
+        continue;
+      }
       if (series.start_ms != 0 && series.count > 0)
         count_from_zero(series, places[i], batch.points[series.first].ts.us);
       for (std::uint32_t k = 0; k < series.count; ++k)
@@ -527,6 +534,12 @@ bool Registry::gather(const SampleBatch& batch, Timestamp now, Progress& progres
   if (whole) progress.next = all.size();
   use.samples += out.accepted - accepted_before;
   return whole;
+}
+
+void Registry::remap(MappingPtr mapping) {
+  assert(mapping);
+  settings_.mapping = std::move(mapping);
+  aliases_.clear();
 }
 
 Stored Registry::gather(const SampleBatch& batch, Timestamp now) {

@@ -101,6 +101,11 @@ class Registry {
   // All of it at once, for who has nobody waiting.
   Stored gather(const SampleBatch& batch, Timestamp now);
 
+  // Other rules from now on. Every label set is asked anew when it comes next: a series that gets another model or
+  // metric goes on under that name, and what was stored keeps the old one. Kind, direction and unit of a series
+  // that is known stay as they were stored.
+  void remap(MappingPtr mapping);
+
   std::size_t gathered() const { return pending_.size(); }  // samples
   std::vector<Piece> take();                                // a piece a shard that has rows
 
@@ -113,8 +118,9 @@ class Registry {
     ahead,          // ahead of the clock
     early,          // before 2000
     late,           // kept, but older than the lateness
+    ignored,        // a mapping rule says that nobody wants them; their sender is not told
   };
-  static constexpr std::size_t reasons = 7;
+  static constexpr std::size_t reasons = 8;
 
   struct Example {
     Timestamp at;  // arrival
@@ -153,6 +159,7 @@ class Registry {
     std::uint16_t slot = 0;
     std::uint16_t variant = 0;  // meaningless in places_
   };
+  static constexpr std::uint32_t nowhere = std::numeric_limits<std::uint32_t>::max();  // the chunk of the ignored
   struct Variant {
     std::uint32_t attributes = 0;  // in attributes_
     std::uint16_t size = 0;        // of the set, which is as long as the chunk was when it was made; 0: none yet

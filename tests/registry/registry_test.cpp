@@ -567,3 +567,50 @@ TEST_CASE("what many things are counted as is near to how many they are") {
           std::max(1.0, 0.1 * static_cast<double>(n)));
   }
 }
+
+TEST_CASE("what a rule ignores is not stored, is counted, and its sender is not told") {
+  const auto ignoring = [](std::string_view text, const Mapping& mapping) -> Result<SeriesIdentity> {
+    auto identity = identify_bars(text, mapping);
+    if (identity) identity->ignored = identity->metric == "metric-1";
+    return identity;
+  };
+  Registry registry(settings());
+  for (int round = 0; round < 2; ++round) {  // the second time by its alias
+    SampleBatch batch = batch_of({{name(1, 0), noon + round, 1}, {name(1, 1), noon + round, 2}});
+    batch.identify = ignoring;
+    const Stored stored = registry.gather(batch, now);
+    CHECK(stored.accepted == 1);
+    CHECK(stored.ignored == 1);
+    CHECK(stored.rejected_count == 0);
+    CHECK(cells(registry.take()).size() == 1);
+  }
+  CHECK(registry.series_count() == 1);
+  CHECK(registry.drops()[static_cast<std::size_t>(Registry::Reason::ignored)].samples == 2);
+}
+
+TEST_CASE("other rules apply to the next sample of a series that is known, and what is stored stays") {
+  const auto by_rules = [](std::string_view text, const Mapping& mapping) -> Result<SeriesIdentity> {
+    const LabelView label{"app", text};
+    return mapping.identify(std::span(&label, 1));
+  };
+  const auto rules = [](const std::string& model) {
+    MappingRule rule;
+    rule.model = model;
+    return std::make_shared<const Mapping>(Mapping::make({rule}).value());
+  };
+  Registry::Settings with = settings();
+  with.mapping = rules("old-${app}");
+  Registry registry(with);
+  const auto model_of = [&](std::int64_t seconds) {
+    SampleBatch batch = batch_of({{"x", seconds, 1}});
+    batch.identify = by_rules;
+    CHECK(registry.gather(batch, now).accepted == 1);
+    const auto pieces = registry.take();
+    return pieces[0].new_sets.empty() ? std::string("a set that is known") : pieces[0].new_sets[0]->model;
+  };
+  CHECK(model_of(noon) == "old-x");
+  CHECK(model_of(noon + 1) == "a set that is known");
+  registry.remap(rules("new-${app}"));
+  CHECK(model_of(noon + 2) == "new-x");
+  CHECK(registry.series_count() == 2);
+}

@@ -89,14 +89,14 @@ TEST_CASE("an expression matches the whole value, and a dot no line break") {
 }
 
 TEST_CASE("a selector is a name, matchers in braces, or both") {
-  const auto read_selector = [](std::string_view text) {
-    const auto parsed = parse_selector(text);
+  const auto read_one = [](std::string_view text) {
+    const auto parsed = parse_series_selector(text);
     return parsed ? to_text(*parsed) : "refused";
   };
-  CHECK(read_selector("up") == R"({__name__="up"})");
-  CHECK(read_selector(R"( vllm:x { a = "b", c!~"d.*" } )") == R"({__name__="vllm:x",a="b",c!~"d.*"})");
-  CHECK(read_selector(R"({a="b"})") == R"({a="b"})");
-  CHECK(read_selector("{}") == "{}");
+  CHECK(read_one("up") == R"({__name__="up"})");
+  CHECK(read_one(R"( vllm:x { a = "b", c!~"d.*" } )") == R"({__name__="vllm:x",a="b",c!~"d.*"})");
+  CHECK(read_one(R"({a="b"})") == R"({a="b"})");
+  CHECK(read_one("{}") == "{}");
   for (const char* wrong : {"", "up job", "1up", "a=b", R"(up{a="b")", R"({a=~"("})", "up{}}"})
-    CHECK(read_selector(wrong) == "refused");
+    CHECK(read_one(wrong) == "refused");
 }
