@@ -243,7 +243,8 @@ Result<std::string> preview_mapping(std::string_view body, const Mapping& curren
   boost::system::error_code failed;
   const json::value parsed = json::parse(body, failed);
   if (failed) return preview_text(body, current);  // {a="b"} is none either
-  if (parsed.is_object() && parsed.get_object().contains("series"))
+  if (parsed.is_object() &&
+      (parsed.get_object().contains("series") || parsed.get_object().contains("mapping")))
     return preview_json(parsed.get_object(), current);
   if (parsed.is_array() || parsed.is_object()) return preview_json({{"series", parsed}}, current);
   return Error{"body", R"(is neither {"series":[…]} nor lines like up{job="api"})"};
