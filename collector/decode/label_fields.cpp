@@ -30,12 +30,10 @@ constexpr auto length_delimited(std::uint32_t field) {
 constexpr char name_tag = 0x0a;   // field 1, length-delimited; a label's own tag too
 constexpr char value_tag = 0x12;  // field 2, length-delimited
 
-void append_varint(std::vector<char>& out, std::size_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
+char* put_varint(char* at, std::size_t value) {
+  for (; value >= 0x80; value >>= 7) *at++ = static_cast<char>(value | 0x80);
+  *at++ = static_cast<char>(value);
+  return at;
 }
 
 std::size_t varint_bytes(std::size_t value) {
@@ -110,15 +108,19 @@ std::uint64_t alias_of(std::string_view fields) {
 }
 
 void append_label_field(std::vector<char>& out, std::string_view name, std::string_view value) {
-  out.push_back(name_tag);
-  append_varint(
-      out, 2 + varint_bytes(name.size()) + name.size() + varint_bytes(value.size()) + value.size());
-  out.push_back(name_tag);
-  append_varint(out, name.size());
-  out.insert(out.end(), name.begin(), name.end());
-  out.push_back(value_tag);
-  append_varint(out, value.size());
-  out.insert(out.end(), value.begin(), value.end());
+  const std::size_t inner =
+      2 + varint_bytes(name.size()) + name.size() + varint_bytes(value.size()) + value.size();
+  const std::size_t before = out.size();
+  out.resize(before + 1 + varint_bytes(inner) + inner);
+  char* at = out.data() + before;
+  *at++ = name_tag;
+  at = put_varint(at, inner);
+  *at++ = name_tag;
+  at = put_varint(at, name.size());
+  at = std::copy(name.begin(), name.end(), at);
+  *at++ = value_tag;
+  at = put_varint(at, value.size());
+  std::copy(value.begin(), value.end(), at);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -217,10 +218,10 @@ bool OtlpMapper::begin_point(const OtlpPoint& point) {
 
 bool OtlpMapper::attribute_fields(OtlpAttributes attributes) {
   std::size_t most = 0;
-  // Tags and lengths take up to 12 bytes, "key_" four.
+  // Tags and lengths take up to 18 bytes, "key_" four.
   for (const OtlpAttribute& attribute : attributes) {
     if (attribute.key.empty()) return false;
-    most += attribute.key.size() + attribute.value.size() + 16;
+    most += attribute.key.size() + attribute.value.size() + 24;
   }
   fields_.clear();
   // Nothing moves while names_ looks at what stands there.
@@ -318,10 +319,26 @@ void OtlpMapper::bounded_series(Part part, std::string_view label, double bound,
                                 bool counts) {
   if (full()) return;
   start_series(part, counts);
-  scratch_.clear();
-  append_number(scratch_, bound);
-  writer_.label(label, scratch_);
+  writer_.fields(bound_field(label, bound));
   writer_.point({from_millis(ms_), value});
+}
+
+// The bounds of a histogram are those of the next one too, and a number is slow to write.
+std::string_view OtlpMapper::bound_field(std::string_view label, double bound) {
+  const auto bits = std::bit_cast<std::uint64_t>(bound);
+  BoundField& kept = bound_fields_[bits * 0x9e37'79b9'7f4a'7c15ULL >> 56];
+  if (kept.size == 0 || kept.bits != bits || kept.label != label.front()) {
+    scratch_.clear();
+    append_number(scratch_, bound);
+    bound_scratch_.clear();
+    append_label_field(bound_scratch_, label, scratch_);
+    assert(bound_scratch_.size() <= kept.fields.size());
+    std::copy(bound_scratch_.begin(), bound_scratch_.end(), kept.fields.begin());
+    kept.bits = bits;
+    kept.label = label.front();
+    kept.size = static_cast<std::uint8_t>(bound_scratch_.size());
+  }
+  return {kept.fields.data(), kept.size};
 }
 
 void OtlpMapper::remember_span(const OtlpPoint& point) {

@@ -135,6 +135,7 @@ class OtlpMapper {
   void start_series(Part part, bool counts);
   void series(Part part, double value, bool counts);
   void bounded_series(Part part, std::string_view label, double bound, double value, bool counts);
+  std::string_view bound_field(std::string_view label, double bound);
   void remember_span(const OtlpPoint& point);
   bool is_delta() const {
     return metric_.temporality == Temporality::delta && metric_.data != OtlpData::gauge &&
@@ -175,7 +176,17 @@ class OtlpMapper {
   bool merged_ = false;  // its labels are `fields_` alone, else shared_fields_ and then `fields_`
   std::vector<char> fields_;
 
+  // Labels `le` and `quantile` with numbers that came before, by a hash of the number.
+  struct BoundField {
+    std::uint64_t bits = 0;
+    char label = 0;  // its first letter
+    std::uint8_t size = 0;
+    std::array<char, 54> fields{};  // 40 bytes for -1.7976931348623157e+308 as a quantile
+  };
+  std::array<BoundField, 256> bound_fields_;
+
   // Kept for their memory.
+  std::vector<char> bound_scratch_;
   std::string scratch_;
   std::vector<std::string_view> names_;
   std::vector<ClassicBucket> buckets_;

@@ -30,6 +30,16 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 // A byte within a character of several; the first one stands for all of them.
 constexpr bool is_continued(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
+// What a byte of a key becomes in a label's name; 0 is nothing.
+constexpr std::array<char, 256> label_letters = [] {
+  std::array<char, 256> out{};
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<char>(i);
+    out[i] = is_letter(c) || is_digit(c) ? c : is_continued(c) ? '\0' : '_';
+  }
+  return out;
+}();
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
@@ -118,14 +128,13 @@ bool is_prometheus_label(std::string_view key) {
 }
 
 void prometheus_label(std::string_view key, std::string& out) {
-  out.clear();
+  out.resize(key.size());
+  char* at = out.data();
   for (const char c : key) {
-    if (is_letter(c) || is_digit(c)) {
-      out += c;
-    } else if (!is_continued(c)) {
-      out += '_';
-    }
+    *at = label_letters[static_cast<unsigned char>(c)];
+    at += *at != '\0';
   }
+  out.resize(static_cast<std::size_t>(at - out.data()));
   if (out.empty()) return;
   if (is_digit(out.front())) {
     out.insert(0, "key_");
