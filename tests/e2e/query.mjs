@@ -154,15 +154,16 @@ remote_write:
     await eventually('scrapes', () => targets.every((t) => t.scrapes() >= seconds), (seconds + 60) * 1000);
     // The last target ends: its series get stale markers, which travel too.
     targets[1].close();
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    await new Promise((resolve) => setTimeout(resolve, 6500));
 
-    // What is asked about ends here, and is there once muster has the newest sample of each series.
+    // What is asked about ends here, some seconds ago as a negative offset looks ahead of it, and is there once muster
+    // has as many samples as Prometheus.
     console.log(`data after ${Date.now() - began} ms`);
-    const end = Math.floor(Date.now() / 1000) - 1;
+    const end = Math.floor(Date.now() / 1000) - 5;
     const start = Math.floor(began / 1000) - 5;
     const ask = async (base, path, parameters) => (await fetch(`${base}/api/v1/${path}`, { method: 'POST', body: new URLSearchParams(parameters) })).json();
     const counted = (base) => ask(base, 'query', { query: ['up', 'requests_total', 'temperature', 'weird', 'queue_depth', 'latency_seconds_bucket', 'latency_seconds_sum']
-      .map((name) => `sum(count_over_time(${name}[${end - start}s]))`).join(' + '), time: end });
+      .map((name) => `sum(count_over_time(${name}[${end + 4 - start}s]))`).join(' + '), time: end + 4 });
     await eventually('all samples in muster', async () => {
       const [a, b] = [await counted(theirs), await counted(server.url)];
       if (!a.data || !b.data) throw new Error(JSON.stringify([a, b]));
