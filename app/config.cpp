@@ -632,6 +632,15 @@ class Reader {
       if (colon == 0 || port < 0 || port > 65'535)
         section.fault("listen", "listen has to be ADDRESS:PORT, e.g. 127.0.0.1:9797");
       section.flag("behind_proxy", c.behind_proxy);
+      section.text("statsd_listen", c.statsd_listen);
+      const bool loopback = c.statsd_listen.starts_with("127.") || c.statsd_listen.starts_with("[::1]:");
+      if (!c.statsd_listen.empty() && !loopback && !c.behind_proxy)
+        section.fault("statsd_listen",
+                      "StatsD asks nobody for a token: listen on 127.0.0.1:8125, or set behind_proxy: true "
+                      "when the network lets in only those who may send");
+      section.seconds("statsd_flush_seconds", c.statsd_flush);
+      if (c.statsd_flush < std::chrono::seconds(1))
+        section.fault("statsd_flush_seconds", "a second is the shortest time between flushes");
       section.seconds("lateness_seconds", c.lateness);
       section.seconds("future_max_seconds", c.future_max);
       section.whole("body_bytes_max", c.body_bytes_max, 1 << 10, 1u << 30);

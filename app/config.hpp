@@ -35,6 +35,8 @@ struct Config {
     std::uint64_t body_bytes_max = 32u << 20;    // a remote-write request is below 1 MiB
     std::uint64_t queue_bytes_max = 256u << 20;  // seconds of a full load
     std::uint64_t series_max = 2'000'000;        // 2,000 models of 1,000 series
+    std::string statsd_listen;  // ADDRESS:PORT for StatsD over UDP; empty: none
+    Duration statsd_flush = std::chrono::seconds(10);  // as statsd's own
     // That one sender brings since the start: half, so that one alone leaves room for the others.
     std::uint64_t sender_series_max = 1'000'000;
     // Of the room that is left in the queue, what one sender may have: alone it has half of the queue.

@@ -13,18 +13,18 @@ namespace muster::app {
 namespace {
 
 // "127.0.0.1:9797", "[::1]:9797"
-Result<void> take_listen(const std::string& text, http::Settings& http) {
+Result<void> take_listen(const std::string& text, std::string& address, std::uint16_t& into) {
   const std::size_t colon = text.rfind(':');
   unsigned port = 0;
   const char* end = text.data() + text.size();
   if (colon != text.npos && colon + 1 < text.size()) {
     const auto [stop, failed] = std::from_chars(text.data() + colon + 1, end, port);
     if (failed == std::errc() && stop == end && port <= 65535) {
-      http.address = text.substr(0, colon);
-      if (http.address.size() > 2 && http.address.front() == '[' && http.address.back() == ']') {
-        http.address = http.address.substr(1, http.address.size() - 2);
+      address = text.substr(0, colon);
+      if (address.size() > 2 && address.front() == '[' && address.back() == ']') {
+        address = address.substr(1, address.size() - 2);
       }
-      http.port = static_cast<std::uint16_t>(port);
+      into = static_cast<std::uint16_t>(port);
       return {};
     }
   }
@@ -68,8 +68,15 @@ Result<ServerSettings> server_settings(const ServeFlags& flags) {
   s.shards = config.storage.shards;
   s.life = config.storage.life;
 
-  if (Result<void> taken = take_listen(flags.listen.empty() ? config.collector.listen : flags.listen, s.http); !taken) {
+  const std::string& listen = flags.listen.empty() ? config.collector.listen : flags.listen;
+  if (Result<void> taken = take_listen(listen, s.http.address, s.http.port); !taken) {
     return taken.error();
+  }
+  if (!config.collector.statsd_listen.empty()) {
+    const Result<void> taken =
+        take_listen(config.collector.statsd_listen, s.statsd_address, s.statsd_port);
+    if (!taken) return taken.error();
+    s.statsd_flush = config.collector.statsd_flush;
   }
   s.http.behind_proxy = config.collector.behind_proxy;
   s.http.body_max = config.collector.body_bytes_max;

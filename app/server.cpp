@@ -25,6 +25,7 @@
 #include "base/log.hpp"
 #include "collector/collector.hpp"
 #include "collector/scrape/scraper.hpp"
+#include "collector/statsd.hpp"
 #include "dashboards/live.hpp"
 #include "dashboards/routes.hpp"
 #include "query/api/routes.hpp"
@@ -85,6 +86,7 @@ struct Server::State {
   std::optional<Pipeline> pipeline;
   std::optional<Outbox> outbox;
   std::optional<scrape::Scraper> scraper;
+  std::optional<collector::Statsd> statsd;
   std::optional<query::Runner> queries;
   std::optional<StorageKeeper> keeper;
   std::optional<http::Server> http;
@@ -190,11 +192,31 @@ asio::awaitable<http::Response> Server::State::metrics(http::Request) {
                  {{"sender", sender}});
     page.counter("muster_sender_exemplars_total", "Exemplars read and not kept, by sender",
                  n(seen.exemplars), {{"sender", sender}});
+    page.counter("muster_sender_texts_total",
+                 "Fields of Influx lines that are texts, read and not kept, by sender", n(seen.texts),
+                 {{"sender", sender}});
     page.counter("muster_sender_histograms_total",
                  "Native histograms, taken as classic series, by sender", n(seen.histograms),
                  {{"sender", sender}});
   }
 
+  if (statsd) {
+    const collector::Statsd::Counters seen = statsd->counters();
+    page.counter("muster_statsd_datagrams_total", "StatsD datagrams", n(seen.datagrams));
+    page.counter("muster_statsd_lines_total", "StatsD lines", n(seen.lines.lines));
+    const char* unused = "muster_statsd_lines_unused_total";
+    const char* unused_help = "StatsD lines that gave no sample, by reason";
+    page.counter(unused, unused_help, n(seen.lines.rejected), {{"reason", "form"}});
+    page.counter(unused, unused_help, n(seen.lines.skipped), {{"reason", "event"}});
+    page.counter(unused, unused_help, n(seen.lines.over_limit), {{"reason", "limit"}});
+    page.counter("muster_statsd_samples_total", "Samples of flushes that were stored", n(seen.samples));
+    page.counter("muster_statsd_samples_refused_total", "Samples of flushes that the store refused",
+                 n(seen.rejected));
+    page.counter("muster_statsd_samples_dropped_total",
+                 "Samples of flushes given up, as the database was away until the next",
+                 n(seen.dropped));
+    page.gauge("muster_statsd_names", "Names with their tags that are remembered", n(seen.keys));
+  }
   for (const auto& [job, seen] : scraper->counters()) {
     const MetricsPage::Labels by_job{{"job", job}};
     page.counter("muster_scrape_pages_total", "Scrapes, by job", n(seen.scrapes), by_job);
@@ -444,6 +466,7 @@ asio::awaitable<void> Server::State::serve() {
   live->stop();
   outbox->stop();
   scraper->stop();
+  if (statsd) statsd->stop();
   desk->stop();
 }
 
@@ -492,13 +515,22 @@ int Server::State::run() {
   keeper.emplace(std::move(keep), wall_clock);
   desk->on_notices([this] { outbox->wake(); });
 
+  const collector::Sink sink =
+      collector::sink_to([this](SampleBatch batch, std::function<void(Stored)> done) {
+        ingestor->submit(std::move(batch), std::move(done));
+      });
   scrape::Scraper::Outside outside;
-  outside.sink = collector::sink_to([this](SampleBatch batch, std::function<void(Stored)> done) {
-    ingestor->submit(std::move(batch), std::move(done));
-  });
+  outside.sink = sink;
   outside.workers = decoders.get_executor();
   outside.clock = wall_clock;
   scraper.emplace(io, settings.scrape, std::move(outside));
+  if (!settings.statsd_address.empty()) {
+    collector::Statsd::Settings listen;
+    listen.address = settings.statsd_address;
+    listen.port = settings.statsd_port;
+    listen.flush = settings.statsd_flush;
+    statsd.emplace(io, std::move(listen), sink, wall_clock);
+  }
   query::Settings ask;
   ask.dsn = data_dsn;
   ask.shards = settings.shards;
@@ -509,6 +541,11 @@ int Server::State::run() {
     const std::lock_guard lock(mutex);
     if (stopping) return 0;
     http.emplace(io, settings.http, routes());
+  }
+  if (const Result<void> listening = statsd ? statsd->listen() : Result<void>(); !listening) {
+    std::fprintf(stderr, "muster: %s: %s\n", listening.error().where.c_str(),
+                 listening.error().what.c_str());
+    return 1;
   }
   if (const Result<void> listening = http->listen(); !listening) {
     std::fprintf(stderr, "muster: %s: %s\n", listening.error().where.c_str(),
@@ -537,6 +574,7 @@ int Server::State::run() {
   asio::co_spawn(io, desk->keep_time(), ended("router"));
   asio::co_spawn(io, outbox->run(), ended("outbox"));
   asio::co_spawn(io, scraper->run(), ended("scrape"));
+  if (statsd) asio::co_spawn(io, statsd->run(), ended("statsd"));
   asio::co_spawn(io, keep_house(), ended("chores"));
 
   say("open " + http->url());
@@ -563,6 +601,7 @@ int Server::run() {
   // PostgreSQL last, when nobody needs it any more.
   state_->http.reset();
   state_->scraper.reset();
+  state_->statsd.reset();
   state_->queries.reset();
   state_->keeper.reset();
   state_->outbox.reset();

@@ -35,6 +35,9 @@ struct ServerSettings {
   router::Settings router = router::default_settings();
   channels::Settings channels;
   scrape::Settings scrape;
+  std::string statsd_address;  // empty: no StatsD
+  std::uint16_t statsd_port = 0;
+  Duration statsd_flush = std::chrono::seconds(10);
 
   MappingPtr mapping = std::make_shared<const Mapping>();  // whose a label set is
   std::size_t series_max = 2'000'000;

@@ -50,6 +50,7 @@ struct Counters {
     std::uint64_t throttled = 0;   // the same, as the sender had its share of the queue
     std::uint64_t exemplars = 0;   // read and left out: none are kept
     std::uint64_t histograms = 0;  // native ones, taken as classic series
+    std::uint64_t texts = 0;       // fields of Influx lines that are no numbers: read and left out
   };
   std::map<std::string, Sender>
       senders;  // by address and program, e.g. "10.0.0.7 Prometheus/2.42.0"
@@ -81,7 +82,15 @@ http::Handler receive_otlp(Sink sink, Settings settings, CountersPtr counters,
 // What the server answers by itself to a sender of OTLP, as google.rpc.Status in the form of the Content-Type.
 http::Response otlp_failure(const http::Response& refusal, std::string_view content_type_header);
 
-// POST /api/v1/write, /api/v1/samples and /v1/metrics, GET /api/v1/metadata.
+// InfluxDB's line protocol, plain or gzip, with `precision` and `db` or `bucket`: 204 when all is on disk; 400 with
+// {"code","message","line","error"} and the first faults when a line was not taken, the others are on disk; 413, 415,
+// 429, 503.
+http::Handler receive_influx(Sink sink, Settings settings, CountersPtr counters);
+
+// POST /write and /api/v2/write, GET /ping; part of add_routes.
+void add_influx_routes(http::Routes& routes, Sink sink, Settings settings, CountersPtr counters);
+
+// POST /api/v1/write, /api/v1/samples, /v1/metrics, /write and /api/v2/write, GET /api/v1/metadata and /ping.
 void add_routes(http::Routes& routes, Sink sink, Settings settings = {},
                 CountersPtr counters = std::make_shared<Counters>(),
                 MetadataPtr metadata = std::make_shared<Metadata>());

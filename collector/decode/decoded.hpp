@@ -35,6 +35,7 @@ inline constexpr std::size_t metric_bytes_max = 8192;  // the name with the labe
 struct Skipped {
   std::uint64_t exemplars = 0;
   std::uint64_t families = 0;  // beyond Limits::families_max
+  std::uint64_t texts = 0;     // fields of Influx lines that are texts
 };
 
 // Error::where when a body is another version's than its Content-Type says: to its reader it would be empty.

@@ -448,6 +448,8 @@ TEST_CASE("what is wrong with scrape_configs is said with its line and the remed
            Case{"scrape_configs: [{job_name: a, relabel_configs: [{target_label: x, regex: '('}]}]", "is no regular expression"},
            Case{"scrape_config_files: [x]", "not supported: scrape_config_files"},
            Case{"scrape: {}", "unknown key 'scrape'"},
+           Case{"collector: {statsd_listen: '0.0.0.0:8125'}", "StatsD asks nobody for a token"},
+           Case{"collector: {statsd_flush_seconds: 0.5}", "a second is the shortest time"},
        }) {
     INFO(one.yaml);
     const std::string said = faults(one.yaml);
