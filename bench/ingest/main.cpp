@@ -360,8 +360,13 @@ int main(int argc, char** argv) try {
   {
     const auto bodies = next_rounds(1);
     const double start = wall();
-    send_all(bodies);
-    fmt::print("first sight of {} series: {:.2f} s\n", options.series, wall() - start);
+    const Used used = measure(cluster, [&] { send_all(bodies); });
+    fmt::print("first sight of {} series: {:.2f} s, {:.0f} k series a CPU second ({:.1f} us app, {:.1f} us PG each)\n",
+               options.series, wall() - start, options.series / (used.app + used.postgres) / 1e3,
+               1e6 * used.app / options.series, 1e6 * used.postgres / options.series);
+    const store::IngestReport report = ingestor.report(1);
+    fmt::print("the registry takes {:.0f} bytes a series\n",
+               static_cast<double>(report.registry_bytes) / static_cast<double>(report.series));
   }
 
   const double samples = static_cast<double>(options.series) * options.rounds;
