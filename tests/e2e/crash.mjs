@@ -85,8 +85,11 @@ await main({
       check(rows === expected && distinct === expected, `sender ${s}: ${expected} acknowledged samples, ${rows} stored, ${distinct} of them different`);
       check(Math.abs(total - sum) < 1e-6 * sum, `sender ${s}: their values add up to what was sent`);
     }
-    const { status } = await fetch(`${server.url}/-/ready`);
-    check(status === 200, 'ready again after the last stop');
+    await eventually('ready again after the last stop', async () => {
+      const answer = await fetch(`${server.url}/-/ready`);
+      if (answer.status !== 200) throw new Error(await answer.text());
+      return true;
+    });
     await json(`${server.url}/api/v1/fleet?parts=core`);
     const { code } = await server.stop();
     check(code === 0, 'SIGTERM ends it with 0');
