@@ -7,6 +7,7 @@
 
 #include "app/run_on.hpp"
 #include "base/log.hpp"
+#include "schema/store/connection.hpp"
 
 namespace muster::app {
 namespace {
@@ -110,6 +111,23 @@ void Desk::apply(const std::vector<Finding>& findings) {
 }
 
 asio::awaitable<void> Desk::recall() {
+  // The database may go away in the first moment too, which is no reason to end.
+  while (!stopped_) {
+    bool failed = false;
+    try {
+      co_await recall_once();
+    } catch (const store::Unavailable& fault) {
+      log::warn("recall.waits", {{"what", fault.what()}, {"then", "tried again in a second"}});
+      failed = true;
+    }
+    if (!failed) co_return;
+    asio::steady_timer pause(timer_.get_executor(), std::chrono::seconds(1));
+    boost::system::error_code ignored;
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+asio::awaitable<void> Desk::recall_once() {
   auto open = [this] {
     store::IncidentFilter filter;
     filter.state = Incident::State::open;

@@ -62,6 +62,7 @@ class Desk final : public dashboards::IncidentStore {
   boost::asio::awaitable<Done> act(Act act, Said said) override;
 
  private:
+  boost::asio::awaitable<void> recall_once();
   // On the desk's thread.
   store::Applied step(std::vector<router::RouterEvent> events, store::Changes changes);
   void remember();

@@ -575,14 +575,21 @@ TEST_CASE("a database that is frozen is told to those who wait, and it is left i
   auto ingestor = std::make_unique<Ingestor>(s, clock_now, Ingestor::Committed{});
   CHECK(stored_of(*ingestor, round(0)).accepted == 20);
   // All of it stops in its tracks: connections stay open and nobody answers.
-  Connection connection(dsn, {});
-  const store::Rows pids = connection.run(
-      "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = "
-      "'muster ingest'");
-  std::vector<pid_t> frozen = {Postgres::shared().cluster().pid()};
-  for (int i = 0; i < pids.size(); ++i) frozen.push_back(std::stoi(std::string(pids.at(i, 0))));
-  REQUIRE(frozen.size() > 1);
-  for (const pid_t pid : frozen) REQUIRE(::kill(pid, SIGSTOP) == 0);
+  const auto freeze = [&] {
+    std::vector<pid_t> frozen = {Postgres::shared().cluster().pid()};
+    {
+      Connection connection(dsn, {});
+      const store::Rows pids = connection.run(
+          "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND "
+          "application_name = 'muster ingest'");
+      for (int i = 0; i < pids.size(); ++i)
+        frozen.push_back(std::stoi(std::string(pids.at(i, 0))));
+    }
+    REQUIRE(frozen.size() > 1);
+    for (const pid_t pid : frozen) REQUIRE(::kill(pid, SIGSTOP) == 0);
+    return frozen;
+  };
+  std::vector<pid_t> frozen = freeze();
   std::vector<std::future<Stored>> waiting;
   for (int r = 1; r < 5; ++r) waiting.push_back(submit(*ingestor, batch_of(round(r))));
   for (auto& future : waiting) {
@@ -599,7 +606,7 @@ TEST_CASE("a database that is frozen is told to those who wait, and it is left i
   }
   CHECK(samples_in(dsn).size() == 5 * 20);
 
-  for (const pid_t pid : frozen) ::kill(pid, SIGSTOP);
+  frozen = freeze();
   auto lost = submit(*ingestor, batch_of(round(9)));
   const auto begin = std::chrono::steady_clock::now();
   ingestor->stop();
