@@ -24,7 +24,8 @@ struct Engine::Arena {
   tbb::task_arena arena;
 };
 
-Engine::Engine(Settings s, const Topology& t) : settings(std::move(s)) {
+Engine::Engine(Settings s, const Topology& t)
+    : settings(std::move(s)), last_number(settings.incidents_before) {
 #if defined(__SANITIZE_THREAD__)
   // TBB's package is not instrumented, so what it synchronises would look like a race.
   const int cores = 1;

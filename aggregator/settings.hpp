@@ -38,6 +38,10 @@ struct Settings {
   // page for what is over. Nothing: all may.
   std::optional<Timestamp> pages_from;
 
+  // Incidents that were opened before this fleet was made, by another that learned less: theirs are never given
+  // again, so its own count on from here.
+  std::uint32_t incidents_before = 0;
+
   // Days before innovations are pooled into the empirical null: the season's first pass is not
   // noise.
   double pooling_days = 9;

@@ -1,11 +1,14 @@
 #include "app/pipeline.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 #include <utility>
 
 #include "app/silence.hpp"
 #include "base/log.hpp"
 #include "schema/store/connection.hpp"
+#include "schema/store/event_order.hpp"
 
 namespace muster::app {
 namespace {
@@ -30,7 +33,8 @@ Pipeline::Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& 
       desk_(desk),
       live_(live),
       failed_(std::move(failed)),
-      control_(settings_.control_dsn) {}
+      control_(settings_.control_dsn),
+      imports_(settings_.control_dsn) {}
 
 Pipeline::~Pipeline() {
   stop();
@@ -68,12 +72,21 @@ void Pipeline::apply(std::vector<Event> events) {
   });
 }
 
+void Pipeline::learn_anew() {
+  const std::lock_guard lock(mutex_);
+  work_.push_back([this] { learn_ = true; });
+}
+
 Pipeline::Counters Pipeline::counters() const {
   const std::lock_guard lock(mutex_);
   return counters_;
 }
 
 void Pipeline::restore() {
+  if (const std::optional<Timestamp> from = imports_.pages_from())
+    settings_.aggregator.pages_from =
+        std::max(*from, settings_.aggregator.pages_from.value_or(*from));
+  learn_ = imports_.wanted_relearning().has_value();
   const std::optional<store::StoredTopology> stored = control_.load_topology();
   const Topology topology = stored ? stored->topology : Topology{};
   LogPositions positions;
@@ -150,9 +163,13 @@ void Pipeline::follow() {
     changed_ |= !work.empty();
 
     try {
+      if (learn_) {
+        learn();
+        in_log = true;
+      }
       if (in_log) {
         if (const std::optional<LogBatch> batch = reader_->next()) {
-          take(*batch);
+          is_import(batch->position.collector) ? take_history(*batch) : take(*batch);
           const std::lock_guard lock(mutex_);
           ++counters_.batches_read;
           counters_.caught_up = false;
@@ -193,6 +210,114 @@ void Pipeline::follow() {
     log::warn("aggregator.not_saved",
               {{"what", fault.what()}, {"then", "the log is read from the snapshot before"}});
   }
+}
+
+bool Pipeline::is_import(std::int64_t collector) {
+  const auto known = import_collectors_.find(collector);
+  if (known != import_collectors_.end()) return known->second;
+  return import_collectors_[collector] = imports_.is_import(collector);
+}
+
+// Its sets may be named by live rows later, which do not bring them again.
+void Pipeline::take_history(const LogBatch& batch) {
+  for (const SeriesSetPtr& set : batch.new_sets) known_.emplace(set->id, set);
+  at_[{batch.position.shard, batch.position.collector}] = batch.position.batch;
+}
+
+void Pipeline::learn() {
+  const std::optional<store::Relearning> job = imports_.wanted_relearning();
+  if (!job) {
+    learn_ = false;
+    return;
+  }
+  const auto progress = [this](bool learning, double learned) {
+    const std::lock_guard lock(mutex_);
+    counters_.learning = learning;
+    counters_.learned = learned;
+    counters_.caught_up = counters_.caught_up && !learning;
+  };
+  log::info("aggregator.learns_anew", {{"pages_from_ms", to_millis(job->pages_from)}});
+  const auto began = SteadyClock::now();
+  progress(true, 0);
+
+  aggregator::Settings settings = settings_.aggregator;
+  settings.pages_from = job->pages_from;
+  settings.incidents_before = static_cast<std::uint32_t>(job->incidents_before);
+  const std::optional<store::StoredTopology> stored = control_.load_topology();
+  aggregator::Fleet fresh(settings, stored ? stored->topology : Topology{});
+  constexpr int all_events = 1'000'000;
+  std::vector<Event> events =
+      control_.events({0}, {std::numeric_limits<std::int64_t>::max() / 2}, all_events);
+  std::reverse(events.begin(), events.end());
+  for (const Event& event : events) fresh.observe(event);
+
+  try {
+    store::EventOrder order({.dsn = settings_.data_dsn, .shards = settings_.shards});
+    for (const SeriesSetPtr& set : order.sets()) fresh.declare(*set);
+    while (const std::optional<LogRows> rows = order.next()) {
+      fresh.observe(*rows);
+      report(fresh.advance());
+      const double span = static_cast<double>((order.end() - order.begin()).count());
+      progress(true, static_cast<double>((order.at() - order.begin()).count()) / span);
+      if (!wait(0ms)) throw Stopped();
+    }
+  } catch (const store::Rejected& fault) {
+    // Begun again it would end here again; what is known goes on counting.
+    log::error("aggregator.cannot_learn", {{"what", fault.what()}});
+    imports_.relearned(*job);
+    learn_ = false;
+    progress(false, 0);
+    return;
+  }
+  resolve_before(*job, fresh.closed());
+
+  fleet_.emplace(std::move(fresh));
+  settings_.aggregator.pages_from = job->pages_from;
+  ticks_saved_ = std::numeric_limits<std::uint64_t>::max();  // it is another fleet's count
+  save();
+  imports_.relearned(*job);
+  learn_ = imports_.wanted_relearning().has_value();
+  changed_ = true;
+  progress(false, 1);
+  {
+    const std::lock_guard lock(mutex_);
+    ++counters_.learnings;
+  }
+  const std::chrono::duration<double> took = SteadyClock::now() - began;
+  log::info("aggregator.learned", {{"samples", fleet_->counters().samples},
+                                   {"series", fleet_->counters().series},
+                                   {"seconds", took.count()}});
+}
+
+// What was open before is not known to the fleet that learned more: it ends with a word that says so, and opens
+// anew, under an id of its own, if it is still at work.
+void Pipeline::resolve_before(const store::Relearning& job, Timestamp at) {
+  store::IncidentFilter filter;
+  filter.state = Incident::State::open;
+  std::vector<Finding> findings;
+  do {
+    const store::IncidentPage page = control_.incidents(filter);
+    for (const store::IncidentRow& row : page.rows) {
+      const std::string_view digits = std::string_view(row.incident.id).substr(4);
+      std::uint64_t number = 0;
+      std::from_chars(digits.data(), digits.data() + digits.size(), number);
+      if (number > job.incidents_before) continue;
+      const std::optional<store::IncidentDetail> detail = control_.incident(row.incident.id);
+      if (!detail || detail->row.incident.state != Incident::State::open) continue;
+      Finding finding;
+      finding.what = Finding::What::resolved;
+      finding.sequence = detail->row.sequence + 1;
+      finding.at = std::max(at, detail->row.incident.updated_at);
+      finding.incident = detail->row.incident;
+      finding.incident.state = Incident::State::resolved;
+      finding.incident.resolved_at = finding.incident.updated_at = finding.at;
+      finding.incident.why +=
+          " Ended here because history was imported and the fleet was judged anew from it.";
+      findings.push_back(std::move(finding));
+    }
+    filter.cursor = page.next;
+  } while (!filter.cursor.empty());
+  report(std::move(findings));
 }
 
 void Pipeline::take(const LogBatch& batch) {

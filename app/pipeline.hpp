@@ -18,6 +18,7 @@
 #include "app/tail.hpp"
 #include "dashboards/live.hpp"
 #include "schema/store/control.hpp"
+#include "schema/store/imports.hpp"
 #include "schema/store/log_reader.hpp"
 
 namespace muster::app {
@@ -25,6 +26,10 @@ namespace muster::app {
 // The log to findings: the aggregator's thread. It takes committed batches from the tail when they follow on
 // what it has, else from the log; hands findings to the desk; publishes the fleet after its ticks; and saves
 // its state with its position, so that after a kill it reads on from there.
+//
+// Samples that were imported are history: they are stored, and no tick is made of them. When an import is over the
+// aggregator is made anew from all that is stored, in the order of event time, and then goes on along the log from
+// where it stood. What that tells of incidents has the same keys however often it is begun again.
 class Pipeline {
  public:
   struct Settings {
@@ -60,6 +65,9 @@ class Pipeline {
     double evaluate_seconds = 0;  // wall clock, in the aggregator
     Timestamp closed;             // the newest closed tick; 0 before the first
     bool caught_up = false;       // it has read all that was committed when it last looked
+    bool learning = false;        // anew, from all that is stored
+    double learned = 0;           // 0..1 of the time that it has to go through
+    std::uint64_t learnings = 0;  // done
   };
 
   // failed  called from its thread, with the reason, when it ends by a fault that trying again cannot mend
@@ -77,6 +85,9 @@ class Pipeline {
   void apply(Topology topology);
   void apply(std::vector<Event> events);
 
+  // A learning that store::Imports says is wanted begins between two batches.
+  void learn_anew();
+
   Counters counters() const;
 
  private:
@@ -84,6 +95,10 @@ class Pipeline {
   void follow();
   void restore();
   void take(const LogBatch& batch);
+  void take_history(const LogBatch& batch);
+  bool is_import(std::int64_t collector);
+  void learn();
+  void resolve_before(const store::Relearning& job, Timestamp at);
   void report(std::vector<Finding> findings);
   void publish();
   bool publish_due() const;
@@ -98,6 +113,9 @@ class Pipeline {
   std::function<void(const std::string&)> failed_;
 
   store::Control control_;
+  store::Imports imports_;
+  std::map<std::int64_t, bool> import_collectors_;  // those that were asked about
+  bool learn_ = false;
   std::optional<aggregator::Fleet> fleet_;
   std::unique_ptr<store::LogReader> reader_;
   std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> at_;  // (shard, collector) to batch
