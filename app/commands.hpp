@@ -16,6 +16,7 @@ using AddCommand = void (*)(CLI::App& app, Run& run);
 
 void add_check_config(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
+void add_import(CLI::App& app, Run& run);
 void add_replay(CLI::App& app, Run& run);
 void add_routes(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
@@ -27,7 +28,7 @@ void add_version(CLI::App& app, Run& run);
 
 // In the order `muster --help` lists them. A new command is a file and a line here.
 inline constexpr std::array commands{
-    AddCommand{add_serve},        AddCommand{add_demo},   AddCommand{add_replay},
+    AddCommand{add_serve},        AddCommand{add_demo},   AddCommand{add_import}, AddCommand{add_replay},
     AddCommand{add_simulate},     AddCommand{add_doctor}, AddCommand{add_check_config},
     AddCommand{add_routes},       AddCommand{add_mapping}, AddCommand{add_migrate}, AddCommand{add_version},
 };

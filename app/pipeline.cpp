@@ -24,6 +24,31 @@ constexpr auto look_for_silence = 30s;
 // The aggregator is ahead of what is stored, so its state must not be saved.
 struct Stopped {};
 
+// Rows in the order of time, each set declared when its first row comes: a set is a version of its model, which is
+// deployed then and not before.
+void observe(aggregator::Fleet& fleet, const LogRows& rows,
+             std::map<SetId, SeriesSetPtr>& undeclared) {
+  LogRows part;
+  const auto flush = [&] {
+    if (!part.rows.empty()) fleet.observe(part);
+    part = {};
+  };
+  for (LogRows::Row row : rows.rows) {
+    if (const auto found = undeclared.find(row.set); found != undeclared.end()) {
+      flush();
+      fleet.declare(*found->second);
+      undeclared.erase(found);
+    }
+    const auto first = static_cast<std::ptrdiff_t>(row.first), end = first + row.count;
+    row.first = static_cast<std::uint32_t>(part.values.size());
+    part.rows.push_back(row);
+    part.values.insert(part.values.end(), rows.values.begin() + first, rows.values.begin() + end);
+    part.positions.insert(part.positions.end(), rows.positions.begin() + first,
+                          rows.positions.begin() + end);
+  }
+  flush();
+}
+
 }  // namespace
 
 Pipeline::Pipeline(Settings settings, Tail& tail, Desk& desk, dashboards::Live& live,
@@ -75,6 +100,7 @@ void Pipeline::apply(std::vector<Event> events) {
 void Pipeline::learn_anew() {
   const std::lock_guard lock(mutex_);
   work_.push_back([this] { learn_ = true; });
+  counters_.learning_wanted = true;
 }
 
 Pipeline::Counters Pipeline::counters() const {
@@ -233,6 +259,7 @@ void Pipeline::learn() {
   const auto progress = [this](bool learning, double learned) {
     const std::lock_guard lock(mutex_);
     counters_.learning = learning;
+    counters_.learning_wanted = false;
     counters_.learned = learned;
     counters_.caught_up = counters_.caught_up && !learning;
   };
@@ -251,16 +278,20 @@ void Pipeline::learn() {
   std::reverse(events.begin(), events.end());
   for (const Event& event : events) fresh.observe(event);
 
+  std::map<std::string, std::vector<Finding>> still_open;
   try {
     store::EventOrder order({.dsn = settings_.data_dsn, .shards = settings_.shards});
-    for (const SeriesSetPtr& set : order.sets()) fresh.declare(*set);
+    std::map<SetId, SeriesSetPtr> undeclared;
+    for (const SeriesSetPtr& set : order.sets()) undeclared[set->id] = set;
     while (const std::optional<LogRows> rows = order.next()) {
-      fresh.observe(*rows);
-      report(fresh.advance());
+      observe(fresh, *rows, undeclared);
+      report(worth_telling(*job, fresh.advance(), still_open));
       const double span = static_cast<double>((order.end() - order.begin()).count());
       progress(true, static_cast<double>((order.at() - order.begin()).count()) / span);
       if (!wait(0ms)) throw Stopped();
     }
+    // What has no samples any more is known all the same: later rows may name it.
+    for (const auto& [id, set] : undeclared) fresh.declare(*set);
   } catch (const store::Rejected& fault) {
     // Begun again it would end here again; what is known goes on counting.
     log::error("aggregator.cannot_learn", {{"what", fault.what()}});
@@ -269,6 +300,7 @@ void Pipeline::learn() {
     progress(false, 0);
     return;
   }
+  for (auto& [id, findings] : still_open) report(std::move(findings));
   resolve_before(*job, fresh.closed());
 
   fleet_.emplace(std::move(fresh));
@@ -287,6 +319,27 @@ void Pipeline::learn() {
   log::info("aggregator.learned", {{"samples", fleet_->counters().samples},
                                    {"series", fleet_->counters().series},
                                    {"seconds", took.count()}});
+}
+
+// A fleet that is new tells what its history was. One that told of incidents before, live or from an earlier import,
+// would tell them again under other ids: of what opened in the past it says only what is still open, which is put
+// aside in `open` until that is known.
+std::vector<Finding> Pipeline::worth_telling(const store::Relearning& job,
+                                             std::vector<Finding> findings,
+                                             std::map<std::string, std::vector<Finding>>& open) {
+  if (job.incidents_before == 0) return findings;
+  std::vector<Finding> now;
+  for (Finding& finding : findings) {
+    const Incident& incident = finding.incident;
+    if (incident.opened_at >= job.pages_from) {
+      now.push_back(std::move(finding));
+    } else if (incident.state == Incident::State::open) {
+      open[incident.id].push_back(std::move(finding));
+    } else {
+      open.erase(incident.id);
+    }
+  }
+  return now;
 }
 
 // What was open before is not known to the fleet that learned more: it ends with a word that says so, and opens

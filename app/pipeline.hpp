@@ -67,7 +67,8 @@ class Pipeline {
     bool caught_up = false;       // it has read all that was committed when it last looked
     bool learning = false;        // anew, from all that is stored
     double learned = 0;           // 0..1 of the time that it has to go through
-    std::uint64_t learnings = 0;  // done
+    bool learning_wanted = false;  // asked for, and not begun
+    std::uint64_t learnings = 0;   // done
   };
 
   // failed  called from its thread, with the reason, when it ends by a fault that trying again cannot mend
@@ -98,6 +99,9 @@ class Pipeline {
   void take_history(const LogBatch& batch);
   bool is_import(std::int64_t collector);
   void learn();
+  static std::vector<Finding> worth_telling(const store::Relearning& job,
+                                            std::vector<Finding> findings,
+                                            std::map<std::string, std::vector<Finding>>& open);
   void resolve_before(const store::Relearning& job, Timestamp at);
   void report(std::vector<Finding> findings);
   void publish();

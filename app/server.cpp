@@ -14,6 +14,7 @@
 #include "app/clock.hpp"
 #include "app/demo_routes.hpp"
 #include "app/desk.hpp"
+#include "app/import_service.hpp"
 #include "app/ingest_page.hpp"
 #include "app/mapping_routes.hpp"
 #include "app/metrics.hpp"
@@ -84,6 +85,7 @@ struct Server::State {
   std::optional<dashboards::Live> live;
   std::optional<Desk> desk;
   std::optional<Pipeline> pipeline;
+  std::optional<ImportService> importer;
   std::optional<Outbox> outbox;
   std::optional<scrape::Scraper> scraper;
   std::optional<collector::Statsd> statsd;
@@ -395,6 +397,7 @@ http::Routes Server::State::routes() {
                         metadata);
   dashboards::add_routes(routes, *live, *desk);
   query::add_routes(routes, *queries);
+  importer->add_routes(routes);
 
   store::Control control(control_dsn);
   const std::optional<store::StoredTopology> stored = control.load_topology();
@@ -467,6 +470,7 @@ asio::awaitable<void> Server::State::serve() {
   outbox->stop();
   scraper->stop();
   if (statsd) statsd->stop();
+  importer->stop();
   desk->stop();
 }
 
@@ -485,6 +489,10 @@ int Server::State::run() {
   ingest.registry.lateness = settings.lateness;
   ingest.registry.future_max = settings.future_max;
   ingest.queue_bytes_max = settings.queue_bytes_max;
+  ImportService::Settings import;
+  import.control_dsn = control_dsn;
+  import.data_dsn = data_dsn;
+  import.ingest = ingest;
   ingestor.emplace(std::move(ingest), wall_clock,
                    [this](LogBatch batch) {
                      catalogue.observe(batch);
@@ -503,6 +511,13 @@ int Server::State::run() {
     log::error("server.part_failed", {{"part", "aggregator"}, {"what", what}});
     failed = true;
     http->stop(stop_grace);
+  });
+  // The aggregator has to know how far it is, and that none of it is for now.
+  importer.emplace(std::move(import), *pipeline, wall_clock, [this](LogBatch batch) {
+    catalogue.observe(batch);
+    batch.rows = {};
+    batch.new_sets.clear();
+    tail.push(std::move(batch));
   });
   outbox.emplace(io, *desk, settings.channels, wall_clock);
   StorageKeeper::Settings keep;

@@ -5,7 +5,7 @@ CREATE TABLE import_source (
   cursor     text   NOT NULL,  -- how far it is, in the sender's words; all before it is committed
   samples    bigint NOT NULL,
   started_at timestamptz NOT NULL DEFAULT now(),
-  updated_at timestamptz NOT NULL DEFAULT now(),
+  brought_at timestamptz,      -- when it last brought samples that were new
   CONSTRAINT import_source_pk PRIMARY KEY (source)
 );
 
@@ -15,7 +15,7 @@ CREATE TABLE relearning (
   number           bigint GENERATED ALWAYS AS IDENTITY,
   pages_from       timestamptz NOT NULL,  -- nothing that opens before it may wake anybody
   incidents_before bigint NOT NULL,       -- the highest number of an incident that was there
-  wanted_at        timestamptz NOT NULL DEFAULT now(),
+  wanted_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
   done_at          timestamptz,
   CONSTRAINT relearning_pk PRIMARY KEY (number)
 );

@@ -32,9 +32,9 @@ struct EventOrder::State {
   Settings settings;
   History history;
   std::vector<SeriesSetPtr> sets;
-  std::vector<SlotRef> slots;           // of all sets
-  std::vector<std::uint32_t> set_of;    // of each slot, its set's index
-  Timestamp begin, end, at;             // half open
+  std::vector<SlotRef> slots;         // of all sets
+  std::vector<std::uint32_t> set_of;  // of each slot, its set's index
+  Timestamp begin, end, at;           // half open
   Duration stretch;
 
   struct Cell {
@@ -109,10 +109,18 @@ EventOrder::EventOrder(Settings settings) : state_(std::make_unique<State>(std::
 
 EventOrder::~EventOrder() = default;
 
-const std::vector<SeriesSetPtr>& EventOrder::sets() const { return state_->sets; }
-Timestamp EventOrder::begin() const { return state_->begin; }
-Timestamp EventOrder::end() const { return state_->end; }
-Timestamp EventOrder::at() const { return state_->at; }
+const std::vector<SeriesSetPtr>& EventOrder::sets() const {
+  return state_->sets;
+}
+Timestamp EventOrder::begin() const {
+  return state_->begin;
+}
+Timestamp EventOrder::end() const {
+  return state_->end;
+}
+Timestamp EventOrder::at() const {
+  return state_->at;
+}
 
 std::optional<LogRows> EventOrder::next() {
   State& s = *state_;

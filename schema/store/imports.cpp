@@ -56,27 +56,34 @@ void Imports::advance(const std::string& source, const std::string& cursor,
                       std::uint64_t samples_more) {
   state_->within([&](pqxx::work& w) {
     return w.exec_params(
-        "INSERT INTO import_source AS s (source, cursor, samples) VALUES ($1, $2, $3)"
+        "INSERT INTO import_source AS s (source, cursor, samples, brought_at)"
+        " VALUES ($1, $2, $3::bigint, CASE WHEN $3::bigint > 0 THEN clock_timestamp() END)"
         " ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor,"
-        " samples = s.samples + excluded.samples, updated_at = now()"
+        " samples = s.samples + excluded.samples,"
+        " brought_at = coalesce(excluded.brought_at, s.brought_at)"
         " WHERE s.cursor <> excluded.cursor",
         source, cursor, samples_more);
   });
 }
 
-void Imports::want_relearning(Timestamp pages_from) {
-  state_->within([&](pqxx::work& w) {
+bool Imports::want_relearning(Timestamp pages_from) {
+  return state_->within([&](pqxx::work& w) {
     // Two that ask at once would else both find nothing that waits.
     w.exec("LOCK TABLE relearning IN SHARE ROW EXCLUSIVE MODE");
     const auto waiting = w.exec_params(
-        "UPDATE relearning SET pages_from = greatest(pages_from, to_timestamp($1 / 1000000.0))"
-        " WHERE done_at IS NULL",
+        "UPDATE relearning SET wanted_at = clock_timestamp(),"
+        " pages_from = greatest(pages_from, to_timestamp($1 / 1000000.0)) WHERE done_at IS NULL",
         pages_from.us);
-    if (waiting.affected_rows() > 0) return waiting;
+    if (waiting.affected_rows() > 0) return true;
     return w.exec_params(
-        "INSERT INTO relearning (pages_from, incidents_before) SELECT to_timestamp($1 / 1000000.0),"
-        " coalesce(max(substring(incident_id FROM '^INC-([0-9]+)$')::bigint), 0) FROM incident",
-        pages_from.us);
+                "INSERT INTO relearning (pages_from, incidents_before)"
+                " SELECT to_timestamp($1 / 1000000.0),"
+                " (SELECT coalesce(max(substring(incident_id FROM '^INC-([0-9]+)$')::bigint), 0)"
+                " FROM incident)"
+                " WHERE EXISTS (SELECT 1 FROM import_source WHERE brought_at >"
+                " (SELECT coalesce(max(wanted_at), '-infinity') FROM relearning))",
+                pages_from.us)
+               .affected_rows() > 0;
   });
 }
 
@@ -86,7 +93,8 @@ std::optional<Relearning> Imports::wanted_relearning() {
                              ", incidents_before FROM relearning WHERE done_at IS NULL"
                              " ORDER BY number LIMIT 1");
     if (rows.empty()) return {};
-    return Relearning{rows[0][0].as<std::int64_t>(), {rows[0][1].as<std::int64_t>()},
+    return Relearning{rows[0][0].as<std::int64_t>(),
+                      {rows[0][1].as<std::int64_t>()},
                       rows[0][2].as<std::uint64_t>()};
   });
 }
@@ -112,8 +120,8 @@ std::optional<Timestamp> Imports::pages_from() {
 
 bool Imports::is_import(std::int64_t collector) {
   return state_->within([&](pqxx::work& w) {
-    const auto rows = w.exec_params("SELECT name FROM collector_incarnation WHERE collector_id = $1",
-                                    collector);
+    const auto rows =
+        w.exec_params("SELECT name FROM collector_incarnation WHERE collector_id = $1", collector);
     return !rows.empty() && rows[0][0].as<std::string>() == collector_name;
   });
 }

@@ -38,8 +38,9 @@ class Imports {
   // Called again with the same cursor it changes nothing.
   void advance(const std::string& source, const std::string& cursor, std::uint64_t samples_more);
 
-  // Asks for a learning, unless one waits already: then it takes the later of the two times.
-  void want_relearning(Timestamp pages_from);
+  // Asks for a learning when imports brought samples since the last one; whether one waits now. One that waits
+  // already takes the later of the two times.
+  bool want_relearning(Timestamp pages_from);
   std::optional<Relearning> wanted_relearning();
   void relearned(const Relearning& done);
   // Of the last one that was done or is wanted.
