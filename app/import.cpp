@@ -429,7 +429,7 @@ void import_all(const Options& options, const std::string& url, const std::atomi
     return text;
   };
   if (!options.prometheus.empty()) {
-    const auto matchers = parse_selector(options.match);
+    const auto matchers = parse_series_selector(options.match);
     if (!matchers)
       throw std::runtime_error("--match " + options.match + ": " + matchers.error().what);
     const std::string base = trimmed(options.prometheus);

@@ -24,7 +24,7 @@ WriteRequest parsed(const std::string& bytes) {
 }  // namespace
 
 TEST_CASE("a remote read request has its times and matchers under the protocol's field numbers") {
-  const auto matchers = parse_selector(R"(drift{job!="a",model=~"m.*",zone!~"b|c"})");
+  const auto matchers = parse_series_selector(R"(drift{job!="a",model=~"m.*",zone!~"b|c"})");
   REQUIRE(matchers);
   const std::string block = decode::remote_read_request(1000, 2000, *matchers);
   const auto bytes = decode::undo_snappy(block, 1000);
