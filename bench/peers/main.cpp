@@ -186,15 +186,9 @@ int main(int argc, char** argv) try {
       };
       const Used one = write(first);
       put("samples/CPU-s, first pass", kind, thousands(samples(options.rounds) / one.cpu));
-      const double judged = server.metric("muster_aggregator_seconds_total");
       const Used two = write(steady);
       put("samples/CPU-s, steady", kind, thousands(samples(options.rounds - 1) / two.cpu));
       put("samples/s, steady", kind, thousands(samples(options.rounds - 1) / two.sent.seconds));
-      if (kind == Server::Kind::muster) {
-        const double aggregator = server.metric("muster_aggregator_seconds_total") - judged;
-        put("  of it without the aggregator, /CPU-s", kind,
-            thousands(samples(options.rounds - 1) / std::max(0.01, two.cpu - aggregator)));
-      }
       const Used three = write(paced, paced_rate);
       put("50k samples/s: p50, ms", kind, fmt::format("{:.1f}", quantile(three.sent.latency_ms, 0.5)));
       put("50k samples/s: p99, ms", kind, fmt::format("{:.1f}", quantile(three.sent.latency_ms, 0.99)));

@@ -218,7 +218,7 @@ void LogWriter::encode_names(const Commit& commit) {
   sets_.end();
 }
 
-// What another collector, or an earlier try, has named already is left as it is: slower than a COPY by a third,
+// What another collector, or an earlier try, has named already is left as it is. ON CONFLICT looks at each row twice,
 // so only when a COPY met such a row.
 void LogWriter::write_names_apart(const Commit& commit) {
   const std::vector<NewName> names = sorted_names(commit.piece);

@@ -409,6 +409,9 @@ void Registry::drop(Reason reason, std::uint64_t samples, const SampleBatch& bat
 // A counter that says when it began has counted from 0 since then. So there is a sample of 0 at that time,
 // unless there is one of the series at or after it already.
 void Registry::count_from_zero(const RawSeries& series, Place place, std::int64_t first_ts) {
+  // What is measured and not counted has a value when it begins, and nobody knows it.
+  const Kind kind = chunks_[place.chunk].slots[place.slot].kind;
+  if (kind != Kind::counter && kind != Kind::bucket) return;
   const std::int64_t at = from_millis(series.start_ms).us;
   const auto [known, is_new] =
       starts_.try_emplace((std::uint64_t{place.chunk} << 16 | place.slot) * mixing, at);

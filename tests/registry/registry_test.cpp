@@ -509,7 +509,7 @@ TEST_CASE("senders beyond the table share one entry") {
 TEST_CASE("a counter that says when it began has a zero there, once, and not in its past") {
   Registry registry(settings());
   const auto counted = [&](std::int64_t start, std::int64_t at, double value) {
-    SampleBatch batch = batch_of({{name(1, 0), at, value}});
+    SampleBatch batch = batch_of({{"m|requests_total|v1", at, value}});
     batch.series[0].start_ms = start * 1000;
     const Stored stored = registry.gather(batch, now);
     std::map<std::int64_t, double> rows;
@@ -526,10 +526,16 @@ TEST_CASE("a counter that says when it began has a zero there, once, and not in 
   CHECK(counted(noon + 25, noon + 45, 3) == Rows{{45, 3}});  // before its newest sample: not believed
   // A start that is older than the lateness would rewrite what is decided.
   Registry late(settings());
-  SampleBatch batch = batch_of({{name(1, 0), noon, 5}});
+  SampleBatch batch = batch_of({{"m|requests_total|v1", noon, 5}});
   batch.series[0].start_ms = (noon - 31 * 60) * 1000;
   late.gather(batch, now);
   CHECK(late.take()[0].rows.values.size() == 1);
+  // A gauge that says when it began had some value then, and not zero.
+  Registry measured(settings());
+  SampleBatch gauge = batch_of({{"m|queue_length|v1", noon, 5}});
+  gauge.series[0].start_ms = (noon - 20) * 1000;
+  measured.gather(gauge, now);
+  CHECK(measured.take()[0].rows.values.size() == 1);
 }
 
 TEST_CASE("the names of metrics and labels with the most series are known") {

@@ -16,6 +16,7 @@ inline Result<SeriesIdentity> identify_bars(std::string_view text, const Mapping
   SeriesIdentity identity;
   identity.model = text.substr(0, a);
   identity.metric = text.substr(a + 1, b - a - 1);
+  identity.kind = identity.metric.ends_with("_total") ? Kind::counter : Kind::gauge;
   identity.attributes.version = text.substr(b + 1);
   return identity;
 }
