@@ -61,7 +61,13 @@ await main({
     const folder = temporaryFolder();
     run(['simulate', '--seed', '7', '--models', '40', '--weeks', '4', '--faults-per-week', '12', '--out', folder]);
     // As if it ended now, in whole ticks of ten minutes.
-    const lines = readFileSync(`${folder}/samples.ndjson`, 'utf8').trim().split('\n').map((l) => JSON.parse(l));
+    // Without reports that come hours too late: whether such a one finds its tick closed is a matter of who else was
+    // heard meanwhile, and what is learned from a store counts them all.
+    let newest = 0;
+    const lines = readFileSync(`${folder}/samples.ndjson`, 'utf8').trim().split('\n').map((l) => JSON.parse(l)).filter((l) => {
+      newest = Math.max(newest, l.ts);
+      return l.ts >= newest - 1_200_000;
+    });
     const last = lines.reduce((m, l) => Math.max(m, l.ts), 0);
     const shift = Math.floor((Date.now() - last) / 600_000) * 600_000;
     for (const line of lines) line.ts += shift;
@@ -84,10 +90,15 @@ await main({
     const server = await serve(data, ['--config', config]);
     const put = await fetch(`${server.url}/api/v1/topology`, { method: 'PUT', body: readFileSync(`${folder}/topology.json`) });
     check(put.ok, 'the topology is taken');
+    // It is not quite new: some live samples came before anybody thought of the history.
+    const first = live.filter((l) => l.ts < cut + 3 * 3_600_000);
+    const rest = live.filter((l) => l.ts >= cut + 3 * 3_600_000);
+    check((await post(server.url, text(first))).body.accepted === first.length, `${first.length} live samples before the import`);
+
     const stored = () => storedIn(data);
     const args = ['--ndjson', `${folder}/history.ndjson`, '--to', server.url, '--pages-from', String(cut)];
-    await importKilled(args, () => stored() > 1000);
-    check(stored() === history.length, `${history.length} samples of history are stored, each once`);
+    await importKilled(args, () => stored() > first.length + 1000);
+    check(stored() === first.length + history.length, `${history.length} samples of history are stored, each once`);
     // The same again changes nothing.
     check((await command(['import', ...args])).includes('0 samples imported'), 'the same import again imports nothing');
 
@@ -97,8 +108,8 @@ await main({
     check(before.length > 0 && before.every((i) => i.opened_at >= cut || !i.paged), `${before.length} incidents of history, none paged`);
     check(psql(data, 'SELECT count(*) FROM outbox') === '0', 'nobody was told anything');
 
-    for (let at = 0; at < live.length; at += 20_000) {
-      const chunk = live.slice(at, at + 20_000);
+    for (let at = 0; at < rest.length; at += 20_000) {
+      const chunk = rest.slice(at, at + 20_000);
       const { status, body } = await post(server.url, text(chunk));
       if (status !== 200 || body.rejected.length) throw new Error(`${status} ${JSON.stringify(body).slice(0, 400)}`);
     }
