@@ -214,6 +214,7 @@ async function invented() {
   check(await until(page, () => document.querySelector('.clock b').textContent === 'Not acknowledged.'), `${page.name}: and not shown as done`);
   server.state.refuse = false;
   await page.keyboard.press('n');
+  await until(page, () => document.activeElement.matches('textarea, input'));
   await page.keyboard.type('backfill runs, a and r are typed');
   await page.click('text=Add the note');
   check(await until(page, () => document.querySelector('.log').textContent.includes('backfill runs')), `${page.name}: the note is in the log`);
