@@ -33,6 +33,7 @@
 #include "schema/store/control.hpp"
 #include "schema/store/embedded.hpp"
 #include "schema/store/ingestor.hpp"
+#include "schema/store/log_reader.hpp"
 #include "schema/store/migrate.hpp"
 #include "schema/store/partitions.hpp"
 
@@ -480,6 +481,9 @@ int Server::State::run() {
   store::Ingestor::Settings ingest;
   ingest.data_dsns = {data_dsn};
   ingest.collector = store::Control(control_dsn).new_collector("muster");
+  // The aggregator would wait for what a killed collector had under way.
+  if (const auto n = store::give_up_missing_before(data_dsn, settings.shards, ingest.collector); n > 0)
+    log::warn("log.given_up", {{"batches", n}});
   ingest.registry.shards = settings.shards;
   mapping = with_facts(*settings.mapping);
   ingest.registry.mapping = mapping;

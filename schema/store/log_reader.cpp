@@ -415,4 +415,25 @@ std::uint64_t give_up_missing(const std::string& dsn, int shard, std::int64_t co
       .affected();
 }
 
+std::uint64_t give_up_missing_before(const std::string& dsn, int shards, std::int64_t before) {
+  std::vector<std::pair<std::int32_t, std::int64_t>> gaps;
+  {
+    Connection connection(dsn, options("muster log"));
+    Params p;
+    p.int8(before);
+    // Ids are dense from 1, or from the mark that stands for what was dropped.
+    const Rows rows = connection.run(
+        "SELECT shard, collector_id FROM sample_batch WHERE collector_id < $1 GROUP BY shard, collector_id "
+        "HAVING count(*) <> max(batch_id) - min(batch_id) + 1"
+        " OR (min(batch_id) > 1 AND NOT bool_or(row_count < 0))",
+        p);
+    for (int row = 0; row < rows.size(); ++row)
+      gaps.emplace_back(rows.number<std::int32_t>(row, 0), rows.number<std::int64_t>(row, 1));
+  }
+  std::uint64_t given_up = 0;
+  for (const auto& [shard, collector] : gaps)
+    if (shard < shards) given_up += give_up_missing(dsn, shard, collector);
+  return given_up;
+}
+
 }  // namespace muster::store

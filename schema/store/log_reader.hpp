@@ -58,4 +58,8 @@ std::vector<SeriesSetPtr> known_sets(const std::string& dsn, int shards = 1);
 // still under way, or prepared, is waited for, and wins.
 std::uint64_t give_up_missing(const std::string& dsn, int shard, std::int64_t collector);
 
+// The same for every collector with an id below `before`: what a start does, as two commits of a shard may be
+// under way when a collector is killed, of which only the later one was finished.
+std::uint64_t give_up_missing_before(const std::string& dsn, int shards, std::int64_t before);
+
 }  // namespace muster::store

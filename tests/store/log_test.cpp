@@ -200,6 +200,23 @@ TEST_CASE("what a later collector wrote after a gap waits too, what it wrote bef
   CHECK(reader.positions() == LogPositions{{0, 1, 3}, {0, 2, 2}});
 }
 
+TEST_CASE("a start gives up what killed collectors had under way, and nothing of those that live") {
+  const std::string dsn = test::Postgres::shared().fresh_database();
+  Writer writer(dsn);
+  const SeriesSet set = make_set("m", 1);
+  writer.put(set);
+  writer.put(1, 1, noon, set, {{{1}, {}}});
+  writer.put(1, 3, noon + std::chrono::seconds(1), set, {{{3}, {}}});
+  writer.put(2, 2, noon + std::chrono::seconds(2), set, {{{2}, {}}});  // its first never came
+  writer.put(3, 2, noon + std::chrono::seconds(3), set, {{{2}, {}}});  // this one lives
+  CHECK(store::give_up_missing_before(dsn, 1, 3) == 2);
+  CHECK(store::give_up_missing_before(dsn, 1, 3) == 0);
+  LogReader reader({.dsn = dsn}, {});
+  while (reader.next()) {}
+  REQUIRE(reader.waiting_for());
+  CHECK(*reader.waiting_for() == LogPosition{0, 3, 1});
+}
+
 TEST_CASE("many small chunks give the same as one large, and skipping leaves out what is known") {
   Writer writer(test::Postgres::shared().fresh_database());
   const SeriesSet a = make_set("a", 2), b = make_set("b", 2);
