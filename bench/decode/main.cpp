@@ -4,7 +4,6 @@
 //
 // OTLP requests are as the SDKs make them: a resource with eight attributes, one scope, metrics of some points each.
 #include <fmt/format.h>
-#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -13,9 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "bench/clocks.hpp"
 #include "collector/decode/otlp.hpp"
 
 using namespace muster;
+using bench::thread_cpu;
 
 namespace {
 
@@ -24,12 +25,6 @@ struct Options {
   int attributes = 6;
   int repeats = 7;
 };
-
-double thread_cpu() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 constexpr std::uint64_t time_ns = 1'700'000'000'000'000'000;
 

@@ -8,8 +8,6 @@
 // CPU is user and system time: of this process for the app, of the postmaster and all its children for
 // PostgreSQL.
 #include <snappy.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -21,7 +19,6 @@
 #include <map>
 #include <mutex>
 #include <random>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +28,7 @@
 
 #include "base/hash.hpp"
 #include "base/log.hpp"
+#include "bench/clocks.hpp"
 #include "collector/decode/ndjson.hpp"
 #include "collector/decode/remote_write.hpp"
 #include "schema/store/embedded.hpp"
@@ -39,6 +37,7 @@
 #include "schema/store/partitions.hpp"
 
 using namespace muster;
+using namespace muster::bench;
 
 namespace {
 
@@ -50,44 +49,6 @@ struct Options {
   int senders = 32;  // requests under way at once: a few Prometheus with their shards
   int batch = 2'000;
 };
-
-double wall() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double app_cpu() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](timeval t) { return static_cast<double>(t.tv_sec) + 1e-6 * t.tv_usec; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double thread_cpu() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-// User and system time of the postmaster, of children that ended (it reaps them), and of those that run.
-double postgres_cpu(pid_t postmaster) {
-  double ticks = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != name.npos) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::string line;
-    if (!std::getline(file, line)) continue;
-    std::istringstream words(line.substr(line.rfind(')') + 2));
-    std::vector<std::string> word(15);
-    for (std::string& w : word) words >> w;
-    // From field 3 of proc(5) on: state, ppid; utime, stime, cutime, cstime are fields 14 to 17.
-    const bool self = std::stoi(name) == postmaster;
-    if (!self && std::stoi(word[1]) != postmaster) continue;
-    ticks += std::stod(word[11]) + std::stod(word[12]);
-    if (self) ticks += std::stod(word[13]) + std::stod(word[14]);
-  }
-  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
 
 // One round as its senders send it: each series belongs to one of Prometheus's four shards by a hash, as it
 // spreads them, so a model's scrape comes in pieces.
